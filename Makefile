@@ -1,0 +1,50 @@
+# `make help` lists the targets.  Everything runs in .venv, made from the locked versions.
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(shell command -v uv 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test check format bench system-packages
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/installed ## a locked .venv, by uv where there is one, else pip
+
+.venv/installed: pyproject.toml uv.lock requirements-dev.lock
+ifdef UV
+	$(UV) sync --quiet --locked
+else
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+endif
+	@touch $@
+
+run: install ## serve on http://127.0.0.1:8000
+	$(BIN)/python -m app
+
+demo: install ## serve, run a job on 100 photographs, show its results streaming, stop
+	$(BIN)/python -m bench.demo
+
+system-packages: # the browser tests drive a real one; as root on Debian it is installed, else it must be there
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-inter \
+	fonts-jetbrains-mono curl >/dev/null; } || echo "no chromium: the browser tests will be skipped"
+
+test: install system-packages ## all tests
+	$(BIN)/python -m pytest
+
+check: install system-packages ## the whole gate: format, lint, types, layers, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+format: install ## put the code in its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## the main path against multiprocessing.Pool in the same run, as ratios
+	$(BIN)/python -m bench

@@ -1,0 +1,31 @@
+"""The FastAPI application."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from app import __version__
+from app.api import events, files, health, jobs, pages, pool, problems, results
+from app.api.context import Context
+from app.api.streaming import HeadersOnly
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
+    """All routes over one context.  `/docs` works without a network."""
+    app: FastAPI = FastAPIOffline(
+        title="Millpond",
+        version=__version__,
+        description="Python's multiprocessing.Pool as a service.",
+        lifespan=lifespan,
+    )
+    app.state.context = context
+    problems.install(app)
+    for module in (jobs, results, events, files, pool, health):
+        app.include_router(module.router)
+    pages.install(app)
+    app.add_middleware(HeadersOnly)
+    return app

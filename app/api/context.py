@@ -1,0 +1,55 @@
+"""What the routes work with."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Request
+
+from app.api.multipart import FileWriter
+from app.domain.clock import Clock
+from app.domain.engine import Engine
+from app.service.files import Files
+from app.service.jobs import Jobs
+
+
+class Blobs(Protocol):
+    """The directory of stored files."""
+
+    def path(self, file_id: str) -> Path: ...
+    def writing(self) -> AbstractContextManager[FileWriter]: ...
+
+
+class ApiSettings(Protocol):
+    """The settings that routes look at."""
+
+    @property
+    def max_body_bytes(self) -> int: ...
+    @property
+    def max_item_bytes(self) -> int: ...
+    @property
+    def max_file_bytes(self) -> int: ...
+    @property
+    def retention_seconds(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything a route needs, made once by `app.main`."""
+
+    settings: ApiSettings
+    jobs: Jobs
+    files: Files
+    blobs: Blobs
+    engine: Engine
+    clock: Clock
+
+
+def _context(request: Request) -> Context:
+    context = request.app.state.context
+    assert isinstance(context, Context)
+    return context
+
+
+Ctx = Annotated[Context, Depends(_context)]

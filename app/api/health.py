@@ -1,0 +1,22 @@
+"""Whether the process lives, and whether it takes work."""
+
+from fastapi import APIRouter, Response
+
+from app.api.context import Ctx
+from app.domain.errors import Unavailable
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez")
+async def livez() -> Response:
+    """200 while the event loop turns."""
+    return Response("ok\n", media_type="text/plain")
+
+
+@router.get("/readyz")
+async def readyz(context: Ctx) -> Response:
+    """200 while jobs are taken; 503 while stopping."""
+    if context.jobs.closing.is_set():
+        raise Unavailable("The service is stopping.", retry_after_seconds=5)
+    return Response("ok\n", media_type="text/plain")

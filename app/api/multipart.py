@@ -1,0 +1,150 @@
+"""multipart/form-data: each file part goes to the file store as it arrives; fields are kept.
+
+Invariant: memory does not grow with the files; what was stored of a broken body is never named by anything.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.domain.errors import Malformed, TooLarge
+
+FIELD_BYTES_MAX = 1 << 20
+FIELDS_MAX = 100
+
+
+class FileWriter(Protocol):
+    """Takes the bytes of one file."""
+
+    @property
+    def size_bytes(self) -> int: ...
+    def write(self, data: bytes | memoryview) -> None: ...
+    def commit(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    id: str
+    name: str | None
+    media_type: str
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class Form:
+    """What a form held, in the order it came."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    files: list[UploadedFile] = field(default_factory=list)
+
+
+class FormReader:
+    """Parses a form piece by piece; each file is written through a writer that `writing` opens."""
+
+    def __init__(
+        self,
+        content_type: str,
+        writing: Callable[[], AbstractContextManager[FileWriter]],
+        file_bytes_max: int,
+    ) -> None:
+        _, options = parse_options_header(content_type)
+        if not (boundary := options.get(b"boundary")):
+            raise Malformed("multipart/form-data needs a boundary; curl -F adds it by itself.")
+        self._writing = writing
+        self._file_bytes_max = file_bytes_max
+        self._form = Form()
+        self._headers: dict[bytes, bytes] = {}
+        self._header_name = self._header_value = b""
+        self._opened: AbstractContextManager[FileWriter] | None = None
+        self._writer: FileWriter | None = None
+        self._value = bytearray()
+        self._complete = False
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._on_header_field,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers,
+                "on_part_data": self._on_data,
+                "on_part_end": self._on_end,
+                "on_end": self._on_complete,
+            },
+        )
+
+    async def read(self, pieces: AsyncIterator[bytes]) -> Form:
+        """The form, once its body has ended.  Malformed if that was not its end."""
+        try:
+            async for piece in pieces:
+                self._parser.write(piece)
+            self._parser.finalize()
+        except MultipartParseError as error:
+            raise Malformed(f"The body is not multipart/form-data: {error}.") from None
+        finally:
+            self._close()
+        if not self._complete:
+            raise Malformed("The form ends before its last boundary.")
+        return self._form
+
+    def _begin(self) -> None:
+        self._headers = {}
+        self._value = bytearray()
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _on_headers(self) -> None:
+        _, self._disposition = parse_options_header(self._headers.get(b"content-disposition", b""))
+        if b"filename" in self._disposition:
+            self._opened = self._writing()
+            self._writer = self._opened.__enter__()
+
+    def _on_data(self, data: bytes, start: int, end: int) -> None:
+        piece = data[start:end]
+        if self._writer is None:
+            self._value += piece
+            if len(self._value) > FIELD_BYTES_MAX:
+                raise TooLarge(f"A form field has more than {FIELD_BYTES_MAX} bytes; send it as a file.")
+            return
+        self._writer.write(piece)
+        if self._writer.size_bytes > self._file_bytes_max:
+            raise TooLarge(f"A file has more than {self._file_bytes_max} bytes.")
+
+    def _on_end(self) -> None:
+        if self._writer is None:
+            field_name = self._disposition.get(b"name", b"").decode("utf-8", "replace")
+            self._form.fields[field_name] = self._value.decode("utf-8", "replace")
+            if len(self._form.fields) > FIELDS_MAX:
+                raise TooLarge(f"A form may have {FIELDS_MAX} fields.")
+            return
+        name = _base_name(self._disposition[b"filename"])
+        media_type = self._headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
+        size = self._writer.size_bytes
+        self._form.files.append(UploadedFile(self._writer.commit(), name, media_type, size))
+        self._close()
+
+    def _on_complete(self) -> None:
+        self._complete = True
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened.__exit__(None, None, None)
+        self._opened = self._writer = None
+
+
+def _base_name(filename: bytes) -> str | None:
+    """The name without folders, whichever way they are written."""
+    name = filename.decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
+    return "".join(char for char in name if char.isprintable())[:255] or None

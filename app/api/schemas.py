@@ -1,0 +1,178 @@
+"""What submissions say, checked; and what jobs look like in answers."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from app.domain.errors import Fault, Invalid
+from app.domain.halt import parse_share
+from app.domain.job import Options, Priority
+from app.service.jobs import JobView
+
+JOB_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+METADATA_BYTES_MAX = 16 << 10
+SECONDS_MAX = 366 * 86400.0
+
+
+def _percentage(text: str) -> str:
+    try:
+        parse_share(text)
+    except ValueError:
+        raise ValueError('give a number of items, or a share like "3%"') from None
+    return text
+
+
+def _whole_number_or_percentage(value: int | str) -> int | str:
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    return value if isinstance(value, int) else _percentage(value)
+
+
+def _small(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    if value is not None and len(json.dumps(value)) > METADATA_BYTES_MAX:
+        raise ValueError(f"more than {METADATA_BYTES_MAX} bytes")
+    return value
+
+
+def _object(value: object) -> object:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, Field(gt=0, le=SECONDS_MAX, allow_inf_nan=False)]
+
+
+class SubmitOptions(BaseModel):
+    """Everything a submission may say besides its items."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: str = Field(max_length=200, description="name of the task that runs each item")
+    params: dict[str, Any] = Field({}, description="keyword arguments common to all items; an item's own win")
+    chunksize: Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = "auto"
+    priority: Priority = "normal"
+    max_attempts: Annotated[int, Field(ge=1, le=100)] | None = None
+    item_timeout_seconds: Seconds | None = None
+    job_timeout_seconds: Seconds | None = None
+    max_failures: (
+        Annotated[
+            Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=20)],
+            AfterValidator(_whole_number_or_percentage),
+        ]
+        | None
+    ) = None
+    max_in_flight: Annotated[int, Field(ge=1)] | None = None
+    retention_seconds: Seconds | None = None
+    key_field: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    label: Annotated[str, Field(max_length=200)] | None = None
+    metadata: Annotated[dict[str, Any] | None, AfterValidator(_small)] = None
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], *, of_query: bool) -> "SubmitOptions":
+        """The options, or Invalid naming each that is wrong and what would be right."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            faults = list(_faults(error, of_query=of_query))
+        told = "; ".join(f"{fault.parameter or fault.pointer}: {fault.detail}" for fault in faults[:3])
+        raise Invalid(f"Not valid: {told}.", faults)
+
+    def options(self, task: Mapping[str, Any], retention_seconds: float) -> Options:
+        """The job's options, with the task's and the service's defaults filled in."""
+        defaults = task["defaults"]
+        return Options(
+            chunksize=self.chunksize,
+            priority=self.priority,
+            max_attempts=self.max_attempts or defaults["max_attempts"],
+            item_timeout_seconds=self.item_timeout_seconds or defaults["item_timeout_seconds"],
+            job_timeout_seconds=self.job_timeout_seconds,
+            max_failures=self.max_failures,
+            max_in_flight=self.max_in_flight,
+            retention_seconds=self.retention_seconds or retention_seconds,
+            key_field=self.key_field,
+        )
+
+
+def _faults(error: ValidationError, *, of_query: bool) -> Iterable[Fault]:
+    seen = set()
+    for entry in error.errors(include_url=False, include_input=False, include_context=False):
+        name = str(entry["loc"][0]) if entry["loc"] else ""
+        detail = entry["msg"].removeprefix("Value error, ")
+        if entry["type"] == "extra_forbidden":
+            detail = f"no such option; there are {', '.join(SubmitOptions.model_fields)}"
+        if name in seen:  # the branches of a union complain one by one
+            continue
+        seen.add(name)
+        yield Fault(detail, parameter=name) if of_query else Fault(detail, pointer=f"/{name}")
+
+
+def job_document(view: JobView, results: bytes | None = None) -> dict[str, Any]:
+    """The Job of an answer; `results` are result lines."""
+    job = view.job
+    self_link = f"/v1/jobs/{job.id}"
+    return {
+        "id": job.id,
+        "task": job.task,
+        "status": job.status,
+        "counts": counts_document(view),
+        "progress": progress(view),
+        "items_per_second": _rounded(view.items_per_second),
+        "eta_seconds": _rounded(view.eta_seconds),
+        "queue_position": view.queue_position,
+        "error": job.error,
+        "results": None if results is None else array_of_lines(results),
+        "sealed": job.sealed,
+        "params": job.params,
+        "options": job.options,
+        "label": job.label,
+        "submitted_by": job.submitted_by,
+        "retry_of": job.retry_of,
+        "metadata": job.metadata,
+        "created_at": stamp(job.created_at),
+        "started_at": stamp(job.started_at),
+        "ended_at": stamp(job.ended_at),
+        "cancel_requested_at": stamp(job.cancel_requested_at),
+        "expires_at": stamp(job.expires_at),
+        "links": {
+            "self": self_link,
+            "results": f"{self_link}/results.jsonl",
+            "failures": f"{self_link}/results.jsonl?status=failed",
+            "events": f"{self_link}/events",
+            "cancel": f"{self_link}/cancel",
+        },
+    }
+
+
+def counts_document(view: JobView) -> dict[str, int]:
+    counts = view.counts
+    return {
+        "total": counts.total,
+        "queued": counts.queued,
+        "running": counts.running,
+        "succeeded": counts.succeeded,
+        "failed": counts.failed,
+        "cancelled": counts.cancelled,
+    }
+
+
+def progress(view: JobView) -> float:
+    """The share of items that have an end, rounded down to a thousandth."""
+    counts = view.counts
+    return (counts.done + counts.cancelled) * 1000 // counts.total / 1000 if counts.total else 1.0
+
+
+def array_of_lines(lines: bytes) -> msgspec.Raw:
+    """Result lines as a JSON array, the same bytes."""
+    return msgspec.Raw(b"[" + lines.rstrip(b"\n").replace(b"\n", b",") + b"]")
+
+
+def stamp(time: datetime | None) -> str | None:
+    """RFC 3339, in UTC, to the millisecond."""
+    return None if time is None else time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 1)

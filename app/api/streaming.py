@@ -1,0 +1,98 @@
+"""Answers that go on while a job runs.
+
+Invariant: a stream that ends cleanly is complete; one that cannot be completed is cut off.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.responses import StreamingResponse
+
+from app.domain.item import View
+from app.service.jobs import Jobs
+
+HEARTBEAT_SECONDS = 4.0
+LINES_MAX = 10_000
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Unfinished(Exception):
+    """The stream cannot be completed now; its client should come back."""
+
+
+class Stream(StreamingResponse):
+    """A streaming answer whose body may raise `Unfinished`: then its end is not a clean one."""
+
+    async def stream_response(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            async for piece in self.body_iterator:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except Unfinished:
+            return  # without a last message, which has the server close the connection
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def follow(jobs: Jobs, job_id: str, view: View, after: int) -> AsyncIterator[bytes]:
+    """The view's lines after the first `after`, as they come, until there can be no more.
+
+    A space after 4 s of silence keeps proxies and clients awake; JSON ignores it.
+    """
+    while True:
+        bell = jobs.bell(job_id)
+        seen = bell.rings if bell else 0
+        page = await jobs.results(job_id, view, after, LINES_MAX)
+        if page.count:
+            after = page.next_after
+            yield page.lines
+        elif bell is None:
+            return
+        elif jobs.closing.is_set():
+            raise Unfinished
+        else:
+            await bell.wait(seen, HEARTBEAT_SECONDS)
+            if bell.rings == seen:
+                yield b" "
+
+
+async def available(jobs: Jobs, job_id: str, view: View, after: int) -> AsyncIterator[bytes]:
+    """The view's lines after the first `after` that are there now."""
+    while (page := await jobs.results(job_id, view, after, LINES_MAX)).count:
+        yield page.lines
+        after = page.next_after
+
+
+class HeadersOnly:
+    """Answers HEAD as GET without its body (RFC 9110, 9.3.2); a stream is not even started."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                raise _HeadSent
+
+        try:
+            await self._app(dict(scope) | {"method": "GET"}, receive, send_head)
+        except _HeadSent:
+            pass
+        except BaseExceptionGroup as group:  # the framework may run the body in a task group
+            if (rest := group.split(_HeadSent)[1]) is not None:
+                raise rest from None
+
+
+class _HeadSent(Exception):
+    pass

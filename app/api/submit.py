@@ -1,0 +1,230 @@
+"""Submissions in their three forms: JSON, JSONL and multipart.
+
+Invariant: task, options and quota are checked before the items are read, wherever the form allows it.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import jsonschema_rs
+import msgspec
+from fastapi import Request
+
+from app.api import body
+from app.api.context import Context
+from app.api.multipart import Form, FormReader
+from app.api.schemas import SubmitOptions
+from app.domain.errors import Fault, Invalid, Malformed, WrongMediaType
+from app.domain.item import Block
+from app.service.intake import LineCutter, blocks_of, split_array
+from app.service.jobs import Accepted, Draft
+
+JSONL = frozenset({"application/jsonl", "application/x-ndjson", "application/x-jsonlines"})
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_FLAGS = frozenset({"follow"})
+_JSONL_HINT = (
+    "Send many items as JSON lines, which have no limit:"
+    " curl -T items.jsonl '…/v1/jobs/my-id?task=…', one item per line."
+)
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+async def submit(request: Request, context: Context, job_id: str | None) -> Accepted:
+    """Take the submission in `request`; see section "Submitting" of docs/api.md for its forms."""
+    context.jobs.check_open()
+    key = _idempotency_key(request)
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    query = [(name, value) for name, value in _query(request) if name not in _FLAGS]
+    submission = _Submission(request, context, query, job_id, key)
+    if media_type in JSONL or (not media_type and job_id is not None):
+        return await submission.take_lines()
+    if media_type == "application/json" or media_type.endswith("+json"):
+        return await submission.take_json()
+    if media_type == "multipart/form-data":
+        return await submission.take_form()
+    forms = "application/json, application/jsonl or multipart/form-data"
+    if media_type == "application/x-www-form-urlencoded":
+        raise WrongMediaType(f"curl -d sends a web form; use --json or -T. Jobs are sent as {forms}.")
+    raise WrongMediaType(f"Jobs are sent as {forms}; set Content-Type.")
+
+
+class _Submission:
+    """One submission on its way in."""
+
+    def __init__(
+        self,
+        request: Request,
+        context: Context,
+        query: Sequence[tuple[str, str]],
+        job_id: str | None,
+        idempotency_key: str | None,
+    ) -> None:
+        self._request = request
+        self._context = context
+        self._query = query
+        self._job_id = job_id
+        self._key = idempotency_key
+        self._digest = hashlib.sha256(msgspec.json.encode(sorted(query)))
+
+    async def take_json(self) -> Accepted:
+        if self._query:
+            name = self._query[0][0]
+            detail = "with a JSON body, options are members of that body"
+            raise Invalid(f"{name}: {detail}.", [Fault(detail, parameter=name)])
+        data = await body.read(self._request, self._context.settings.max_body_bytes, _JSONL_HINT)
+        self._digest.update(data)
+        members = _members(data)
+        items = members.pop("items", None)
+        if items is None:
+            raise Invalid("`items` is missing: the array of inputs.", [Fault("missing", pointer="/items")])
+        options = SubmitOptions.parse(
+            {name: msgspec.json.decode(raw) for name, raw in members.items()}, of_query=False
+        )
+        draft = self._draft(options, of_query=False)
+        return await self._context.jobs.submit(
+            draft, split_array(items, self._context.settings.max_item_bytes)
+        )
+
+    async def take_lines(self) -> Accepted:
+        options = SubmitOptions.parse(self._option_values(dict(self._query)), of_query=True)
+        self._draft(options, of_query=True)  # so that what is wrong is told before the body is sent
+        jobs = self._context.jobs
+        cutter = LineCutter(self._context.settings.max_item_bytes)
+        async with jobs.upload(self._draft(options, of_query=True)) as upload:
+            async for data in body.chunks(self._request):
+                self._digest.update(data)
+                if blocks := list(cutter.feed(data)):
+                    await upload.add(blocks)
+            await upload.add(list(cutter.finish()))
+            return await upload.commit(self._draft(options, of_query=True))
+
+    async def take_form(self) -> Accepted:
+        settings = self._context.settings
+        reader = FormReader(
+            self._request.headers["content-type"], self._context.blobs.writing, settings.max_file_bytes
+        )
+        form = await reader.read(body.chunks(self._request))
+        options = SubmitOptions.parse(self._option_values(dict(self._query) | form.fields), of_query=True)
+        self._digest.update(msgspec.json.encode([form.fields, [(file.id, file.name) for file in form.files]]))
+        draft = self._draft(options, of_query=True)
+        blocks = self._file_items(self._context.jobs.task(options.task), form)
+        for file in form.files:
+            await self._context.files.note(file.id, file.size_bytes, file.name, file.media_type)
+        return await self._context.jobs.submit(draft, blocks)
+
+    def _file_items(self, task: Mapping[str, Any], form: Form) -> list[Block]:
+        parameter = task["file_parameter"]
+        if parameter is None:
+            raise Invalid(f"Task {task['name']!r} takes no file; send its items as JSON or JSON lines.")
+        if not form.files:
+            raise Invalid("The form has no file; add one with curl -F file=@a.jpg.")
+        items = (
+            {parameter: {"file": file.id} | ({"name": file.name} if file.name else {})} for file in form.files
+        )
+        return blocks_of(items, self._context.settings.max_item_bytes)
+
+    def _draft(self, options: SubmitOptions, *, of_query: bool) -> Draft:
+        """The submission without its items; its task exists and its `params` are valid."""
+        task = self._context.jobs.task(options.task)
+        _check_params(task, options.params, of_query=of_query)
+        return Draft(
+            task=options.task,
+            options=options.options(task, self._context.settings.retention_seconds),
+            params=options.params,
+            fingerprint=self._digest.hexdigest(),
+            job_id=self._job_id,
+            idempotency_key=self._key,
+            label=options.label,
+            metadata=options.metadata,
+        )
+
+    def _option_values(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """Options of a query string or a form: `params` and `metadata` are JSON, `param.x` is x's value."""
+        values: dict[str, Any] = {}
+        params: dict[str, Any] = {}
+        for name, text in given.items():
+            if name.startswith("param."):
+                params[name.removeprefix("param.")] = text
+            elif name in ("params", "metadata"):
+                values[name] = _json_object(name, text)
+            else:
+                values[name] = text
+        if params:
+            properties = {}
+            if isinstance(task := values.get("task"), str):
+                properties = self._context.jobs.task(task)["params_schema"]["properties"]
+            typed = {name: _typed(text, properties.get(name, {})) for name, text in params.items()}
+            values["params"] = values.get("params", {}) | typed
+        return values
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    return parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+
+def _idempotency_key(request: Request) -> str | None:
+    """The key, bare or quoted."""
+    header = request.headers.get("idempotency-key")
+    if header is None:
+        return None
+    key = header.strip().removeprefix('"').removesuffix('"')
+    if not IDEMPOTENCY_KEY.fullmatch(key):
+        raise Invalid(
+            "Idempotency-Key: 1 to 255 printable ASCII characters, without spaces.",
+            [Fault("1 to 255 printable ASCII characters", parameter="Idempotency-Key")],
+        )
+    return key
+
+
+def _members(data: bytes) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object, undecoded; Malformed if `data` is anything else."""
+    try:
+        data.decode()  # a span is not looked into here, so its encoding must be checked as a whole
+        return _decode_object(data)
+    except UnicodeDecodeError as error:
+        raise Malformed(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
+    except msgspec.ValidationError:
+        raise Malformed('The body must be an object: {"task": "…", "items": […]}.') from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Malformed(f"The body is not JSON: {error}.") from None
+
+
+def _json_object(name: str, text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        detail = 'must be a JSON object, URL-encoded, like {"width":800}'
+        raise Invalid(f"{name}: {detail}.", [Fault(detail, parameter=name)]) from None
+
+
+def _typed(text: str, schema: Mapping[str, Any]) -> Any:
+    """The value that a query string's text stands for, by the parameter's schema."""
+    if schema.get("type") == "string":
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return text
+
+
+def _check_params(task: Mapping[str, Any], params: Mapping[str, Any], *, of_query: bool) -> None:
+    """Invalid, naming each parameter that is wrong."""
+    if not params:
+        return
+    known = task["params_schema"]["properties"]
+    faults = []
+    for error in jsonschema_rs.Draft202012Validator(task["params_schema"]).iter_errors(dict(params)):
+        path = [str(part) for part in error.instance_path]
+        detail = error.message.partition("\n")[0][:200]
+        if not path and (unknown := sorted(set(params) - set(known))):
+            path = unknown[:1]
+            detail = f"task {task['name']!r} has no such parameter; it has {', '.join(known) or 'none'}"
+        if of_query:
+            faults.append(Fault(detail, parameter=f"param.{'.'.join(path)}"))
+        else:
+            faults.append(Fault(detail, pointer="/params" + "".join(f"/{part}" for part in path)))
+    if faults:
+        raise Invalid(f"Not valid: {faults[0].parameter or faults[0].pointer}: {faults[0].detail}.", faults)

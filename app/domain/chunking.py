@@ -1,0 +1,53 @@
+"""How many items travel together.
+
+Start with one, grow towards `TARGET_SECONDS` of measured work, shrink near the end so that no worker idles.
+A job's own `chunksize` is obeyed.  No client can observe any of this in an outcome.
+"""
+
+from typing import Literal
+
+TARGET_SECONDS = 0.050
+FLOOR_SECONDS = 0.002
+"""A chunk shorter than this costs more to send than it saves at the end of a job."""
+GROWTH = 4
+SMOOTHING = 0.4
+ITEMS_MAX = 65_536
+BYTES_MAX = 1 << 20
+
+
+class Chunker:
+    """The sizes of one job's chunks, from what its finished chunks took."""
+
+    def __init__(self, chunksize: int | Literal["auto"]) -> None:
+        self._fixed = None if chunksize == "auto" else chunksize
+        self._largest = 0
+        self._reports = 0
+        self.seconds_per_item: float | None = None
+        """Estimated worker time of one item; None before the first report."""
+
+    def report(self, count: int, seconds: float) -> None:
+        """`count` items took a worker `seconds`."""
+        measured = max(seconds / count, 1e-8)
+        self._reports += 1
+        self._largest = max(self._largest, count)
+        if self.seconds_per_item is None:
+            self.seconds_per_item = measured
+        else:
+            # The first reports are averaged, so that one odd item does not stand for the job.
+            weight = max(SMOOTHING, 1 / self._reports)
+            self.seconds_per_item += weight * (measured - self.seconds_per_item)
+
+    def size(self, left: int, workers: int) -> int:
+        """How many of the `left` items to send next; at least 1."""
+        if self._fixed is not None:
+            return min(self._fixed, left)
+        if self.seconds_per_item is None:
+            return 1
+        wanted = int(TARGET_SECONDS / self.seconds_per_item)
+        grown = min(wanted, GROWTH * self._largest, ITEMS_MAX)
+        tail = max(-(-left // (2 * workers)), int(FLOOR_SECONDS / self.seconds_per_item))
+        return max(1, min(grown, tail, left))
+
+    def estimate(self, count: int) -> float | None:
+        """Seconds that `count` items will take a worker; None when unknown."""
+        return None if self.seconds_per_item is None else self.seconds_per_item * count

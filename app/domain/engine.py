@@ -1,0 +1,123 @@
+"""What runs items, as the service sees it.
+
+The service hands an engine chunks; the engine tells a listener, in order, what became of their items.  An engine
+knows nothing of jobs and decides nothing about retries: it reports facts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+PoolName = str
+Room = Literal["idle", "behind", "none"]
+"""Whether a chunk would start at once, would wait behind a short one, or had better wait with us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Items `first` … `first + count - 1` of one job on their way to one worker."""
+
+    id: int
+    task: str
+    params: bytes
+    """A JSON object."""
+    first: int
+    count: int
+    lines: bytes
+    timeout_seconds: float | None = None
+    attempt: int = 1
+    """Which attempt this is, of every item in it."""
+    max_attempts: int = 1
+    key_field: str | None = None
+    short: bool = False
+    """Estimated to take less than 10 ms: another may be sent behind it."""
+
+
+class Listener(Protocol):
+    """Who hears what becomes of chunks: for each, any number of `part` and `unlucky`, then `ended` or `lost`."""
+
+    def part(
+        self, chunk_id: int, first: int, count: int, failed: int, lines: bytes, files: Sequence[str]
+    ) -> None:
+        """Items `first` … `first + count - 1` have their final results, `lines`; these name `files`."""
+        ...
+
+    def unlucky(self, chunk_id: int, index: int, error: Mapping[str, Any]) -> None:
+        """The item raised with attempts to spare: it has no result yet and should run again."""
+        ...
+
+    def ended(self, chunk_id: int, stop: int, seconds: float) -> None:
+        """The worker is through, `seconds` after it began; items from `stop` on were recalled in time."""
+        ...
+
+    def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:
+        """The worker is gone; items from `first` on have no outcome.
+
+        `culprit` is the one that was running, and `error` its failure: `kind` (`crashed`, `timeout`,
+        `cancelled`), `type`, `message`.  None if no item is to blame.
+        """
+        ...
+
+    def room(self) -> None:
+        """There may be more room than before."""
+        ...
+
+
+class WorkerView(Protocol):
+    """One worker, as `GET /v1/pool` shows it."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def task(self) -> str | None: ...
+    @property
+    def item(self) -> int | None: ...
+    @property
+    def chunk_id(self) -> int | None: ...
+    @property
+    def items_done(self) -> int: ...
+
+
+class Engine(Protocol):
+    """Runs chunks on workers.  Never blocks; every event comes on the event loop."""
+
+    async def start(self, listener: Listener) -> None:
+        """Be ready to run.  The listener is called on the event loop."""
+        ...
+
+    async def stop(self) -> None:
+        """End every worker at once; what was running gets no event."""
+        ...
+
+    def tasks(self) -> Mapping[str, Mapping[str, Any]]:
+        """The tasks it can run, by name, each as its worker describes it."""
+        ...
+
+    def size(self, pool: PoolName) -> int:
+        """How many workers the pool has when it is whole."""
+        ...
+
+    def room(self, pool: PoolName) -> Room: ...
+
+    def run(self, chunk: Chunk, pool: PoolName) -> None:
+        """Send a chunk.  Only where there is room."""
+        ...
+
+    def recall(self, chunk_id: int, *, grace_seconds: float) -> None:
+        """Start none of its further items, and end the one that runs if it takes longer than the grace.
+
+        `ended` or `lost` follows; harmless if the chunk is gone.
+        """
+        ...
+
+    def pools(self) -> Sequence[PoolName]: ...
+
+    def workers(self, pool: PoolName) -> Sequence[WorkerView]: ...
+
+    def restarts(self, pool: PoolName) -> int:
+        """How many workers were replaced since the start."""
+        ...

@@ -1,0 +1,99 @@
+"""Every error the service itself raises.
+
+    MillpondError
+    ├── RequestError            the caller's fault; the same again will not help
+    │   ├── Malformed           cannot be parsed
+    │   ├── Invalid             understood, but not right; names each place
+    │   ├── NotFound            never existed, or not yours
+    │   ├── Gone                existed; its retention is over
+    │   ├── Conflict            not in this state
+    │   ├── TooLarge            over a limit
+    │   ├── WrongMediaType      sent as something we do not read
+    │   └── OverQuota           you have too much here already
+    └── ServiceError            ours; may work later
+        ├── Unavailable         starting, draining, or the queue is full
+        └── StorageFull         the disk is full
+
+What a user's task does is never one of these: it is a result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a request: a JSON pointer into it, or a line of it, or a query parameter."""
+
+    detail: str
+    pointer: str | None = None
+    line: int | None = None
+    parameter: str | None = None
+
+
+class MillpondError(Exception):
+    """`code` is stable and names the problem type; `detail` says what is wrong and what to do."""
+
+    code: ClassVar[str]
+
+    def __init__(self, detail: str, *, retry_after_seconds: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RequestError(MillpondError):
+    code = "bad-request"
+
+
+class Malformed(RequestError):
+    code = "malformed"
+
+
+class Invalid(RequestError):
+    code = "invalid"
+
+    def __init__(self, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail)
+        self.faults = tuple(faults)
+
+
+class UnknownTask(Invalid):
+    code = "unknown-task"
+
+
+class NotFound(RequestError):
+    code = "not-found"
+
+
+class Gone(RequestError):
+    code = "gone"
+
+
+class Conflict(RequestError):
+    code = "conflict"
+
+
+class TooLarge(RequestError):
+    code = "too-large"
+
+
+class WrongMediaType(RequestError):
+    code = "unsupported-media-type"
+
+
+class OverQuota(RequestError):
+    code = "over-quota"
+
+
+class ServiceError(MillpondError):
+    code = "internal"
+
+
+class Unavailable(ServiceError):
+    code = "unavailable"
+
+
+class StorageFull(ServiceError):
+    code = "storage-full"

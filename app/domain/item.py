@@ -1,0 +1,130 @@
+"""Items and their results, as bytes.
+
+An item is one line of JSON; a result is one line of JSON; nothing here builds objects of a whole block.
+A block is a run of item lines and a segment a run of result lines, both of contiguous indexes and both
+ending in a newline.
+
+Invariant: a result line starts with its index, then its key if it has one, then `output` or `error`.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+import msgspec
+
+Outcome = Literal["succeeded", "failed"]
+Order = Literal["completion", "index"]
+
+_FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?:[^"\\]|\\.)*"|[^",]*))?,"error":')
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Items `first` … `first + count - 1` of a job, one line each."""
+
+    first: int
+    count: int
+    lines: bytes
+
+    @property
+    def stop(self) -> int:
+        return self.first + self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Results of items `first` … `first + count - 1`, in index order; `failed` of them are failures.
+
+    `done_before` and `failed_before` count the job's lines that stand before it in the log.
+    """
+
+    job_id: str
+    first: int
+    count: int
+    failed: int
+    done_before: int
+    failed_before: int
+    lines: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A way to read the log; a cursor of it is how many of its lines were read."""
+
+    order: Order = "completion"
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Lines `after` … `after + count - 1` of a view.  `lines` end in newlines."""
+
+    lines: bytes
+    after: int
+    count: int
+
+    @property
+    def next_after(self) -> int:
+        return self.after + self.count
+
+
+def is_failure(line: bytes) -> bool:
+    """Whether a result line says `error`."""
+    return _FAILURE.match(line) is not None
+
+
+def take(lines: bytes, outcome: Outcome | None, skip: int, most: int) -> tuple[bytes, int]:
+    """The lines of an outcome, without the first `skip` and at most `most` of them, and their number."""
+    chosen: Iterable[bytes] = lines.splitlines(keepends=True)
+    if outcome is not None:
+        chosen = (line for line in chosen if is_failure(line) == (outcome == "failed"))
+    taken = list(islice(chosen, skip, skip + most))
+    return b"".join(taken), len(taken)
+
+
+def cut(lines: bytes, start: int, most: int) -> int:
+    """Where `most` lines from offset `start` on end, or the end of `lines`."""
+    end = start
+    for _ in range(most):
+        end = lines.find(b"\n", end) + 1
+        if end in (0, len(lines)):
+            return len(lines)
+    return end
+
+
+def key_of(item: bytes, key_field: str | None) -> str | int | float | bool | None:
+    """The item's own key; None where it has none that is a scalar."""
+    if key_field is None:
+        return None
+    try:
+        key = msgspec.json.decode(item)[key_field]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, IndexError):
+        return None
+    return key if isinstance(key, str | int | float | bool) else None
+
+
+def failure_line(index: int, key: object, error: dict[str, Any], attempts: int) -> bytes:
+    """The result line of an item that could not report its own end."""
+    line: dict[str, Any] = {"index": index}
+    if key is not None:
+        line["key"] = key
+    line["error"] = error
+    if attempts > 1:
+        line["attempts"] = attempts
+    return msgspec.json.encode(line) + b"\n"
+
+
+def holes(total: int, done: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The ranges (first, stop) of `range(total)` that `done`, sorted (first, count) pairs, leave out."""
+    left: list[tuple[int, int]] = []
+    position = 0
+    for first, count in done:
+        if first > position:
+            left.append((position, first))
+        position = max(position, first + count)
+    if position < total:
+        left.append((position, total))
+    return left

@@ -1,0 +1,128 @@
+"""What a job is, and the only ways it may change.
+
+    queued ──first item started──▶ running ──┬─ every item has a result ─▶ completed
+      │                             │        ├─ too many failures ───────▶ failed
+      │                             │        └─ job timeout ─────────────▶ expired
+      └───────── cancel asked ──────┴──▶ cancelling ─ last item let go ──▶ cancelled
+
+A status or an event that is not in `TRANSITIONS` does not exist.
+Invariant: the five counts sum to `total`, at every moment.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def finished(self) -> bool:
+        """A finished job never changes again."""
+        return self in FINISHED
+
+
+FINISHED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.EXPIRED})
+
+
+class Event(StrEnum):
+    STARTED = "first item started"
+    ALL_DONE = "every item has a result"
+    CANCEL_ASKED = "cancel asked"
+    LET_GO = "last item let go"
+    TOO_MANY_FAILURES = "too many failures"
+    TIMED_OUT = "job timeout"
+
+
+TRANSITIONS: Mapping[tuple[Status, Event], Status] = {
+    (Status.QUEUED, Event.STARTED): Status.RUNNING,
+    (Status.QUEUED, Event.ALL_DONE): Status.COMPLETED,  # a job without items
+    (Status.QUEUED, Event.CANCEL_ASKED): Status.CANCELLING,
+    (Status.QUEUED, Event.TOO_MANY_FAILURES): Status.FAILED,  # its task exists no longer
+    (Status.QUEUED, Event.TIMED_OUT): Status.EXPIRED,
+    (Status.RUNNING, Event.ALL_DONE): Status.COMPLETED,
+    (Status.RUNNING, Event.CANCEL_ASKED): Status.CANCELLING,
+    (Status.RUNNING, Event.TOO_MANY_FAILURES): Status.FAILED,
+    (Status.RUNNING, Event.TIMED_OUT): Status.EXPIRED,
+    (Status.CANCELLING, Event.LET_GO): Status.CANCELLED,
+}
+
+
+def step(status: Status, event: Event) -> Status:
+    """The status after `event`.  An event that cannot happen here is a mistake of ours: KeyError."""
+    return TRANSITIONS[status, event]
+
+
+Priority = Literal["low", "normal", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a submission may ask for, defaults filled in; times in seconds."""
+
+    chunksize: int | Literal["auto"] = "auto"
+    priority: Priority = "normal"
+    max_attempts: int = 1
+    item_timeout_seconds: float | None = None
+    job_timeout_seconds: float | None = None
+    max_failures: int | str | None = None
+    max_in_flight: int | None = None
+    retention_seconds: float = 7 * 86400.0
+    key_field: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many items are where.  Of an unfinished job, what is neither done nor with a worker is queued."""
+
+    total: int
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    def __post_init__(self) -> None:
+        assert min(self.queued, self.running, self.succeeded, self.failed, self.cancelled) >= 0, self
+
+    @property
+    def queued(self) -> int:
+        return self.total - self.running - self.done - self.cancelled
+
+    @property
+    def done(self) -> int:
+        """Items with a result: lines in the log."""
+        return self.succeeded + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One submission, as it is stored.  `running` is not: after a restart nothing is."""
+
+    id: str
+    task: str
+    status: Status
+    counts: Counts
+    options: Options
+    created_at: datetime
+    params: Mapping[str, Any] = field(default_factory=dict)
+    sealed: bool = True
+    label: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    submitted_by: str | None = None
+    retry_of: str | None = None
+    error: Mapping[str, Any] | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    expires_at: datetime | None = None
+    fingerprint: str | None = None
+    """SHA-256 over what was submitted: tells a repeated PUT from another job under the same id."""

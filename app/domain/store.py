@@ -1,0 +1,126 @@
+"""Where jobs, their items and their results live.
+
+Each call of a store is one transaction: when it returns, the change survives a crash of the service; when it
+raises, nothing changed.  A store decides nothing and never reads the clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from app.domain.item import Block, Page, Segment, View
+from app.domain.job import Job, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which jobs to list: newest first, from after `cursor` on."""
+
+    limit: int
+    status: Status | None = None
+    task: str | None = None
+    text: str | None = None
+    """Is part of the id or the label."""
+    cursor: str | None = None
+    """The id of the last job of the page before."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What is known of a file; its bytes lie in the file directory."""
+
+    id: str
+    size_bytes: int
+    name: str | None
+    media_type: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What an `Idempotency-Key` was used for."""
+
+    job_id: str
+    fingerprint: str
+
+
+class JobStore(Protocol):
+    async def create_job(self, job: Job, blocks: Sequence[Block], idempotency_key: str | None = None) -> None:
+        """Add a job with its items.  Conflict if there is one with its id, or the key was used."""
+        ...
+
+    async def begin_upload(self, upload: str) -> None:
+        """Start collecting items of a job that does not exist yet.  What is never committed is never seen."""
+        ...
+
+    async def add_blocks(self, upload: str, blocks: Sequence[Block]) -> None: ...
+
+    async def commit_upload(self, upload: str, job: Job, idempotency_key: str | None = None) -> None:
+        """The upload's items become the job's.  Conflict as with `create_job`; the upload stays."""
+        ...
+
+    async def discard_upload(self, upload: str) -> None:
+        """Forget the upload; harmless if it is gone."""
+        ...
+
+    async def replay(self, idempotency_key: str) -> Replay | None:
+        """What the key was used for, if it was."""
+        ...
+
+    async def get_job(self, job_id: str) -> Job | None: ...
+
+    async def list_jobs(self, query: Query) -> list[Job]: ...
+
+    async def count_jobs(self) -> Mapping[Status, int]:
+        """How many jobs are in each status."""
+        ...
+
+    async def unfinished_jobs(self) -> list[Job]:
+        """Every job that is not finished, oldest first."""
+        ...
+
+    async def done_ranges(self, job_id: str) -> list[tuple[int, int]]:
+        """(first, count) of the job's segments, by first.  Reads no result."""
+        ...
+
+    async def read_block(self, job_id: str, index: int) -> Block | None:
+        """The block that holds item `index`."""
+        ...
+
+    async def append_results(
+        self, segments: Sequence[Segment], jobs: Sequence[Job], files: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Add segments to their jobs' logs, in the order given; save the jobs' states; note who names which file.
+
+        One transaction: counts never disagree with the log.
+        """
+        ...
+
+    async def save_job(self, job: Job) -> None:
+        """Write the job's state over what was there."""
+        ...
+
+    async def delete_job(self, job_id: str) -> None:
+        """Forget the job, its items and its results."""
+        ...
+
+    async def read_results(
+        self, job_id: str, view: View, after: int, *, lines_max: int, bytes_max: int, settled: bool
+    ) -> Page:
+        """The view's lines after the first `after`: at least one where there is one, and within the limits else.
+
+        By index, only lines before which no item of the job can still get one: all, if the job is `settled`
+        (finished), else those of the gapless range from index 0 on.
+        """
+        ...
+
+    async def add_file(self, file: StoredFile) -> None:
+        """Note a file; harmless if it is noted already."""
+        ...
+
+    async def get_file(self, file_id: str) -> StoredFile | None: ...
+
+    async def delete_file(self, file_id: str) -> None:
+        """Conflict if an unfinished job names it."""
+        ...

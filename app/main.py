@@ -1,0 +1,121 @@
+"""Composition root: settings → store, pool, service, application, server.
+
+Invariant: only this module names concrete stores, engines and settings.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.api.app import create_app
+from app.api.context import Context
+from app.domain.clock import SystemClock
+from app.domain.errors import ServiceError
+from app.service.dispatcher import Dispatcher
+from app.service.files import Files
+from app.service.jobs import Jobs, Limits
+from app.settings import Settings
+from app.stores.sqlite import SqliteStore
+from workers.files import Blobs
+from workers.limits import cpu_limit
+from workers.pool import Pool
+
+STALLED_SECONDS = 1
+"""How long a connection whose client does not read may hold up the end."""
+
+log = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Ends open streams at the first sign of a stop; uvicorn would wait for them for ever."""
+
+    def __init__(self, config: uvicorn.Config, jobs: Jobs) -> None:
+        super().__init__(config)
+        self._jobs = jobs
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if hasattr(self, "_loop"):
+            self._loop.call_soon_threadsafe(self._jobs.close)
+        super().handle_exit(sig, frame)
+
+
+@contextmanager
+def owned(directory: Path) -> Iterator[None]:
+    """Hold the data directory; ServiceError if another process does."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            raise ServiceError(
+                f"{directory} belongs to a Millpond that runs (process {owner});"
+                " stop it, or set MILLPOND_DATA_DIR to another directory"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def build(settings: Settings) -> Server:
+    """Everything, wired; nothing started."""
+    clock = SystemClock()
+    blobs = Blobs(settings.data_dir / "files")
+    store = SqliteStore(settings.data_dir / "millpond.sqlite", settings.durability)
+    sizes = {"cpu": settings.processes or cpu_limit()}
+    if settings.io_processes:
+        sizes["io"] = settings.io_processes
+    engine = Pool(sizes, settings.tasks, settings.data_dir.absolute() / "files")
+    dispatcher = Dispatcher(store, engine, clock)
+    jobs = Jobs(store, dispatcher, engine, clock, Limits(settings.max_jobs, settings.max_queued_items))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        blobs.discard_unfinished()
+        store.open()
+        await dispatcher.start()
+        log.info("%d tasks, %s workers", len(engine.tasks()), sum(sizes.values()))
+        try:
+            yield
+        finally:
+            await dispatcher.drain(settings.drain_seconds)
+            await dispatcher.stop()
+            store.close()
+
+    context = Context(settings, jobs, Files(store, clock), blobs, engine, clock)
+    config = uvicorn.Config(
+        create_app(context, lifespan),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        timeout_graceful_shutdown=STALLED_SECONDS,
+        log_config=None,
+        server_header=False,
+        # One request can hold the parser's buffer; a client that sends nothing holds a connection this long.
+        timeout_keep_alive=30,
+    )
+    return Server(config, jobs)
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT.  Ends by that signal, once everything is put away."""
+    with owned(settings.data_dir):
+        build(settings).run()

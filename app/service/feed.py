@@ -1,0 +1,32 @@
+"""Wakes readers.
+
+How it works: whoever changes something rings its bell; whoever waits says which ringing it has seen.  Nothing
+is queued for anybody, so a slow reader costs nothing: when it comes back it reads what is there by then.
+"""
+
+import asyncio
+
+
+class Bell:
+    """Rings for everybody who waits; counts its rings so that none is missed between reading and waiting."""
+
+    def __init__(self) -> None:
+        self.rings = 0
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def ring(self) -> None:
+        self.rings += 1
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def wait(self, seen: int, seconds: float) -> None:
+        """Return when it has rung more than `seen` times, or after the time."""
+        if self.rings != seen or seconds <= 0:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            await asyncio.wait((future,), timeout=seconds)
+        finally:
+            self._waiting.discard(future)

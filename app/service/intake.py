@@ -1,0 +1,105 @@
+"""From a submitted body to blocks of item lines, without looking into the items.
+
+A JSONL body is cut at newlines, in blocks of about `BLOCK_BYTES`; a JSON array is split into the spans of its
+elements.  What an item says is checked where it runs.
+
+Invariant: item `n` of a job is the n-th non-blank line, or the n-th element, of what was sent.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from app.domain.errors import Malformed, TooLarge
+from app.domain.item import Block
+
+BLOCK_BYTES = 256 << 10
+_BLANK_LINE = re.compile(rb"(?:\A|\n)[ \t\r]*\n")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_decode_spans = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class LineCutter:
+    """Cuts a stream of JSONL into blocks.  Memory: a block and what was fed last, or one item."""
+
+    def __init__(self, item_bytes_max: int) -> None:
+        self._item_bytes_max = item_bytes_max
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._begun = False
+        self.count = 0
+        """Items so far."""
+
+    def feed(self, data: bytes) -> Iterator[Block]:
+        """The blocks that `data` completes.  TooLarge if an item is over the limit."""
+        if not self._begun and data:
+            self._begun = True
+            data = data.removeprefix(_BYTE_ORDER_MARK)
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size < BLOCK_BYTES:
+            return
+        buffer = b"".join(self._parts)
+        end = buffer.rfind(b"\n") + 1
+        self._parts, self._size = [buffer[end:]], len(buffer) - end
+        yield from self._blocks(buffer[:end])
+        if self._size > self._item_bytes_max:
+            self._refuse(self.count + 1, self._size)
+
+    def finish(self) -> Iterator[Block]:
+        """The rest.  A last line without a newline is a line."""
+        rest = b"".join(self._parts)
+        self._parts, self._size = [], 0
+        yield from self._blocks(rest + b"\n" if rest and not rest.endswith(b"\n") else rest)
+
+    def _blocks(self, lines: bytes) -> Iterator[Block]:
+        if _BLANK_LINE.search(lines):
+            lines = b"".join(line for line in lines.splitlines(keepends=True) if line.strip())
+        if len(lines) > self._item_bytes_max:
+            for line, text in enumerate(lines.split(b"\n"), start=self.count + 1):
+                if len(text) > self._item_bytes_max:
+                    self._refuse(line, len(text))
+        if count := lines.count(b"\n"):
+            yield Block(self.count, count, lines)
+            self.count += count
+
+    def _refuse(self, line: int, size: int) -> None:
+        raise TooLarge(
+            f"Item {line - 1} (line {line}) has {size} bytes or more; an item may have {self._item_bytes_max}."
+            " Upload large inputs with POST /v1/files and name them by their ids."
+        )
+
+
+def split_array(array: bytes | memoryview, item_bytes_max: int) -> list[Block]:
+    """The blocks of a JSON array's elements.  Malformed if it is no array, TooLarge if an element is."""
+    try:
+        spans = _decode_spans(array)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"`items` is not a JSON array: {error}") from None
+    return list(_grouped(map(bytes, spans), item_bytes_max))
+
+
+def blocks_of(items: Iterable[object], item_bytes_max: int) -> list[Block]:
+    """The blocks of items made here."""
+    return list(_grouped(map(msgspec.json.encode, items), item_bytes_max))
+
+
+def _grouped(spans: Iterable[bytes], item_bytes_max: int) -> Iterator[Block]:
+    first = size = 0
+    lines: list[bytes] = []
+    for index, span in enumerate(spans):
+        line = span if b"\n" not in span else msgspec.json.format(span, indent=-1)
+        if len(line) > item_bytes_max:
+            raise TooLarge(
+                f"Item {index} has {len(line)} bytes; an item may have {item_bytes_max}."
+                " Upload large inputs with POST /v1/files and name them by their ids."
+            )
+        lines.append(line)
+        size += len(line) + 1
+        if size >= BLOCK_BYTES:
+            yield Block(first, len(lines), b"\n".join(lines) + b"\n")
+            first, size, lines = index + 1, 0, []
+    if lines:
+        yield Block(first, len(lines), b"\n".join(lines) + b"\n")

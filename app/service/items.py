@@ -1,0 +1,88 @@
+"""The items of running jobs, read from the store a block at a time.
+
+Invariant: what is kept is bounded in bytes for all jobs together; what is dropped can be read again.
+"""
+
+from collections import OrderedDict
+
+from app.domain.item import Block, cut
+from app.domain.store import JobStore
+
+CACHE_BYTES = 64 << 20
+_EXACT_BELOW = 64
+
+
+class ItemCache:
+    """The blocks used last."""
+
+    def __init__(self, store: JobStore, bytes_max: int = CACHE_BYTES) -> None:
+        self._store = store
+        self._left = bytes_max
+        self._blocks: OrderedDict[tuple[str, int], Block] = OrderedDict()
+
+    def put(self, job_id: str, block: Block) -> None:
+        """Keep a block, dropping those not used for longest."""
+        self._drop((job_id, block.first))
+        self._blocks[job_id, block.first] = block
+        self._left -= len(block.lines)
+        while self._left < 0 and len(self._blocks) > 1:
+            self._drop(next(iter(self._blocks)))
+
+    def pop(self, job_id: str, first: int) -> Block | None:
+        """The block that starts with item `first`, if it is here; it is kept no longer."""
+        return self._drop((job_id, first))
+
+    async def load(self, job_id: str, index: int) -> Block:
+        """Read the block that holds item `index`."""
+        block = await self._store.read_block(job_id, index)
+        assert block is not None, f"job {job_id} has no item {index}"
+        return block
+
+    def _drop(self, key: tuple[str, int]) -> Block | None:
+        block = self._blocks.pop(key, None)
+        if block is not None:
+            self._left += len(block.lines)
+        return block
+
+
+class BlockReader:
+    """Takes lines out of one block, cheaply if from where the last ones ended."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self._index = block.first
+        self._offset = 0
+
+    def __contains__(self, index: int) -> bool:
+        return self.block.first <= index < self.block.stop
+
+    def take(self, index: int, most: int, bytes_max: int, *, exactly: bool) -> tuple[bytes, int]:
+        """Lines from item `index` on, and their number: at least one, at most `most`, up to the block's end.
+
+        Unless `exactly`, a large number is only approached, which costs nothing per line.
+        """
+        lines = self.block.lines
+        if index < self._index:
+            self._index, self._offset = self.block.first, 0
+        start = cut(lines, self._offset, index - self._index)
+        end, count = _cut_about(
+            lines, start, min(most, self.block.stop - index), self.block.stop - index, exactly
+        )
+        if end - start > bytes_max and count > 1:
+            end = max(lines.rfind(b"\n", start, start + bytes_max), lines.find(b"\n", start)) + 1
+            count = lines.count(b"\n", start, end)
+        self._index, self._offset = index + count, end
+        return lines[start:end], count
+
+
+def _cut_about(lines: bytes, start: int, wanted: int, left: int, exactly: bool) -> tuple[int, int]:
+    if wanted == left:
+        return len(lines), left
+    if exactly or wanted < _EXACT_BELOW:
+        return cut(lines, start, wanted), wanted
+    guess = start + wanted * (len(lines) - start) // left
+    end = lines.rfind(b"\n", start, guess) + 1
+    count = lines.count(b"\n", start, end)
+    if not 0 < count <= wanted:
+        return cut(lines, start, wanted), wanted
+    return end, count

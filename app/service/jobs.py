@@ -1,0 +1,297 @@
+"""What callers can do with jobs: submit, look, wait, read, cancel, delete.
+
+Invariant: what a caller was told was accepted is stored.
+"""
+
+import asyncio
+import difflib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.domain.clock import Clock, new_id
+from app.domain.engine import Engine
+from app.domain.errors import Conflict, Invalid, NotFound, Unavailable, UnknownTask
+from app.domain.item import Block, Page, View
+from app.domain.job import Counts, Event, Job, Options, Status, step
+from app.domain.store import JobStore, Query
+from app.service.dispatcher import Dispatcher
+from app.service.feed import Bell
+from app.service.live import LiveJob
+
+PAGE_BYTES_MAX = 1 << 20
+WAIT_SECONDS_MAX = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A submission without its items."""
+
+    task: str
+    options: Options
+    params: Mapping[str, Any]
+    fingerprint: str
+    job_id: str | None = None
+    """The caller's own id, if it chose one."""
+    idempotency_key: str | None = None
+    label: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    submitted_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job at one moment."""
+
+    job: Job
+    counts: Counts
+    items_per_second: float | None = None
+    eta_seconds: float | None = None
+    queue_position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The job of a submission, and whether an earlier one had made it."""
+
+    job_id: str
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may wait here."""
+
+    jobs_max: int
+    queued_items_max: int
+
+
+class Jobs:
+    """The service.  All of it runs on the event loop."""
+
+    def __init__(
+        self, store: JobStore, dispatcher: Dispatcher, engine: Engine, clock: Clock, limits: Limits
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._engine = engine
+        self._clock = clock
+        self._limits = limits
+        self._uploading: set[str] = set()
+        self.closing = asyncio.Event()
+        """Set when the service is asked to stop: streams end, and nothing new is taken."""
+
+    # -- Tasks
+
+    def task(self, name: str) -> Mapping[str, Any]:
+        """The task as its worker describes it.  UnknownTask, with a guess at what was meant."""
+        tasks = self._engine.tasks()
+        if name in tasks:
+            return tasks[name]
+        close = difflib.get_close_matches(name, tasks, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else " GET /v1/tasks lists those there are."
+        raise UnknownTask(f"No task is called {name[:100]!r}.{hint}")
+
+    def tasks(self) -> Sequence[Mapping[str, Any]]:
+        return list(self._engine.tasks().values())
+
+    # -- Submitting
+
+    def check_open(self) -> None:
+        """Whether a submission would be taken, told before its body is read.  Unavailable if not."""
+        if self.closing.is_set():
+            raise Unavailable("The service is stopping and takes no new jobs.", retry_after_seconds=5)
+        live = self._dispatcher.live
+        if len(live) >= self._limits.jobs_max:
+            raise Unavailable(f"{len(live)} jobs wait already.", retry_after_seconds=10)
+        waiting = sum(entry.waiting for entry in live.values())
+        if waiting >= self._limits.queued_items_max:
+            raise Unavailable(f"{waiting} items wait already.", retry_after_seconds=10)
+
+    async def submit(self, draft: Draft, blocks: Sequence[Block]) -> Accepted:
+        """Take a job whose items are at hand.  The same id or key with the same content is the same job."""
+        if earlier := await self._earlier(draft):
+            return earlier
+        job = self._job(draft, sum(block.count for block in blocks))
+        try:
+            await self._store.create_job(job, blocks, draft.idempotency_key)
+        except Conflict:
+            if earlier := await self._earlier(draft):  # the same submission, at the same time
+                return earlier
+            raise
+        self._run(job, blocks)
+        return Accepted(job.id)
+
+    @asynccontextmanager
+    async def upload(self, draft: Draft) -> AsyncIterator["Upload"]:
+        """Take a job whose items come in a stream; without a `commit` nothing is left behind.
+
+        Conflict while another upload under the same id or key is on its way.
+        """
+        place = draft.job_id or draft.idempotency_key or new_id(self._clock.now())
+        if place in self._uploading:
+            raise Conflict(
+                f"{place!r} is being uploaded right now; wait for that to end, then ask for the job."
+            )
+        self._uploading.add(place)
+        name = f"upload-{new_id(self._clock.now())}"
+        await self._store.begin_upload(name)
+        upload = Upload(self, self._store, name)
+        try:
+            yield upload
+        finally:
+            self._uploading.discard(place)
+            if not upload.committed:
+                # Also when the request's own task is being cancelled: the clean-up must not be.
+                await asyncio.shield(asyncio.ensure_future(self._store.discard_upload(name)))
+
+    async def commit(self, upload: "Upload", draft: Draft) -> Accepted:
+        """The upload is complete: its job exists from now on."""
+        if earlier := await self._earlier(draft):
+            return earlier
+        job = self._job(draft, upload.count)
+        try:
+            await self._store.commit_upload(upload.name, job, draft.idempotency_key)
+        except Conflict:
+            if earlier := await self._earlier(draft):
+                return earlier
+            raise
+        upload.committed = True
+        self._run(job, ())
+        return Accepted(job.id)
+
+    async def _earlier(self, draft: Draft) -> Accepted | None:
+        """The job that this very submission made before.  Conflict or Invalid if another one did."""
+        if draft.job_id is not None and (job := await self._find(draft.job_id)):
+            if job.fingerprint == draft.fingerprint:
+                return Accepted(job.id, replayed=True)
+            raise Conflict(
+                f"There is a job {job.id!r} already, made by another submission; choose another id,"
+                " or DELETE that job once it has finished."
+            )
+        if draft.idempotency_key is not None and (replay := await self._store.replay(draft.idempotency_key)):
+            if replay.fingerprint == draft.fingerprint:
+                return Accepted(replay.job_id, replayed=True)
+            raise Invalid(
+                f"This Idempotency-Key was used for job {replay.job_id!r}, with another payload; use a new key."
+            )
+        return None
+
+    def _job(self, draft: Draft, total: int) -> Job:
+        now = self._clock.now()
+        job = Job(
+            id=draft.job_id or new_id(now),
+            task=draft.task,
+            status=Status.QUEUED,
+            counts=Counts(total),
+            options=draft.options,
+            created_at=now,
+            params=draft.params,
+            label=draft.label,
+            metadata=draft.metadata,
+            submitted_by=draft.submitted_by,
+            fingerprint=draft.fingerprint,
+        )
+        if total:
+            return job
+        return replace(job, status=step(job.status, Event.ALL_DONE), started_at=now, ended_at=now)
+
+    def _run(self, job: Job, blocks: Sequence[Block]) -> None:
+        if not job.status.finished:
+            self._dispatcher.submitted(job, blocks)
+
+    # -- Looking
+
+    async def get(self, job_id: str) -> JobView:
+        """The job as it is now.  NotFound if there is none."""
+        live = self._dispatcher.live.get(job_id)
+        if live is not None:
+            return self._view(live)
+        job = await self._find(job_id)
+        if job is None:
+            raise NotFound(f"There is no job {job_id[:64]!r}.")
+        return JobView(job, job.counts)
+
+    async def list(self, query: Query) -> Sequence[JobView]:
+        jobs = await self._store.list_jobs(query)
+        live = self._dispatcher.live
+        return [self._view(live[job.id]) if job.id in live else JobView(job, job.counts) for job in jobs]
+
+    async def wait(self, job_id: str, seconds: float) -> JobView:
+        """The job once it has finished, or as it is after the time, or when the service is asked to stop."""
+        deadline = self._clock.monotonic() + min(seconds, WAIT_SECONDS_MAX)
+        while (live := self._dispatcher.live.get(job_id)) is not None and not self.closing.is_set():
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                break
+            await live.bell.wait(live.bell.rings, left)
+        return await self.get(job_id)
+
+    def bell(self, job_id: str) -> Bell | None:
+        """What rings when the job changes; None if it can change no more."""
+        live = self._dispatcher.live.get(job_id)
+        return live.bell if live else None
+
+    def close(self) -> None:
+        """The service will stop: wake everybody who waits, so that they see it."""
+        self.closing.set()
+        for live in self._dispatcher.live.values():
+            live.bell.ring()
+
+    async def results(
+        self, job_id: str, view: View, after: int, lines_max: int, bytes_max: int = PAGE_BYTES_MAX
+    ) -> Page:
+        """Lines of the job's results after the first `after` of the view."""
+        settled = job_id not in self._dispatcher.live
+        return await self._store.read_results(
+            job_id, view, after, lines_max=lines_max, bytes_max=bytes_max, settled=settled
+        )
+
+    # -- Changing
+
+    async def cancel(self, job_id: str) -> JobView:
+        """Ask the job to end; harmless if it has."""
+        if live := self._dispatcher.live.get(job_id):
+            await self._dispatcher.cancel(live)
+        return await self.get(job_id)
+
+    async def delete(self, job_id: str) -> None:
+        """Forget a finished job.  Conflict if it is not."""
+        view = await self.get(job_id)
+        if not view.job.status.finished:
+            raise Conflict(f"Job {job_id!r} is {view.job.status}; cancel it first.")
+        await self._store.delete_job(job_id)
+
+    async def _find(self, job_id: str) -> Job | None:
+        live = self._dispatcher.live.get(job_id)
+        return live.job if live else await self._store.get_job(job_id)
+
+    def _view(self, live: LiveJob) -> JobView:
+        now = self._clock.monotonic()
+        left = live.counts.queued + live.counts.running
+        position = None
+        if live.job.status is Status.QUEUED:
+            ahead = (entry for entry in self._dispatcher.live.values() if entry.job.status is Status.QUEUED)
+            position = next(number for number, entry in enumerate(ahead) if entry is live)
+        return JobView(
+            live.job, live.counts, live.rate.items_per_second(now), live.rate.eta_seconds(now, left), position
+        )
+
+
+class Upload:
+    """Items on their way in."""
+
+    def __init__(self, jobs: Jobs, store: JobStore, name: str) -> None:
+        self._jobs = jobs
+        self._store = store
+        self.name = name
+        self.count = 0
+        self.committed = False
+
+    async def add(self, blocks: Sequence[Block]) -> None:
+        await self._store.add_blocks(self.name, blocks)
+        self.count += sum(block.count for block in blocks)
+
+    async def commit(self, draft: Draft) -> Accepted:
+        return await self._jobs.commit(self, draft)

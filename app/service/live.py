@@ -1,0 +1,176 @@
+"""An unfinished job, in memory.
+
+Invariant: every item is in exactly one place: waiting, with a worker, in the log, or dropped.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from app.domain.chunking import Chunker
+from app.domain.engine import Chunk
+from app.domain.eta import Rate
+from app.domain.halt import too_many_failures
+from app.domain.item import Segment
+from app.domain.job import Counts, Event, Job, Status, step
+from app.service.feed import Bell
+from app.service.items import BlockReader
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What befell an item so far."""
+
+    attempts: int = 0
+    deaths: int = 0
+
+
+class LiveJob:
+    """What there is to know of a job while it can still change."""
+
+    def __init__(self, job: Job, todo: Sequence[tuple[int, int]], pool: str, *, now: float) -> None:
+        self.job = job
+        self.pool = pool
+        self.todo = deque(todo)
+        """Ranges (first, stop) of items that wait, in the order they will run."""
+        self.again: deque[int] = deque()
+        """Items that wait for another attempt; each runs alone."""
+        self.troubles: dict[int, Trouble] = {}
+        self.chunks: dict[int, Chunk] = {}
+        """Those with a worker."""
+        self.halt: Event | None = None
+        """Why it is being ended early."""
+        self.chunker = Chunker(job.options.chunksize)
+        self.bell = Bell()
+        self.rate = Rate.starting(now)
+        self.virtual_time = 0.0
+        self.reader: BlockReader | None = None
+        self.loading = False
+        self.unwritten = 0
+        """Segments that are on their way to the store."""
+        self._waiting = sum(stop - first for first, stop in todo)
+        self._dropped = 0
+        self._logged = job.counts.done
+        self._logged_failed = job.counts.failed
+
+    @property
+    def waiting(self) -> int:
+        """Items that are not with a worker and have no result."""
+        return self._waiting
+
+    @property
+    def counts(self) -> Counts:
+        """What is true of the stored log; an item is with its worker until its result is stored."""
+        counts = replace(self.job.counts, cancelled=self.job.counts.cancelled + self._dropped)
+        return replace(counts, running=counts.queued - self._waiting)
+
+    @property
+    def wants_worker(self) -> bool:
+        in_flight = self.job.options.max_in_flight
+        return (
+            self.halt is None
+            and self._waiting > 0
+            and (in_flight is None or self.counts.running < in_flight)
+            and not self.loading
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is with a worker or on its way to the store."""
+        return not self.chunks and not self.unwritten
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will run."""
+        return self.halt is not None or self.job.counts.done == self.job.counts.total
+
+    def next_items(self, workers: int) -> tuple[int, int]:
+        """(first index, how many) to send next."""
+        if self.again:
+            return self.again[0], 1
+        first, stop = self.todo[0]
+        count = min(self.chunker.size(self._waiting, workers), stop - first)
+        if (in_flight := self.job.options.max_in_flight) is not None:
+            count = min(count, in_flight - self.counts.running)
+        return first, count
+
+    def sent(self, chunk: Chunk) -> None:
+        """The chunk, cut from the front of what waits, is with a worker."""
+        self.chunks[chunk.id] = chunk
+        self._waiting -= chunk.count
+        if self.again and self.again[0] == chunk.first:
+            self.again.popleft()
+            return
+        first, stop = self.todo.popleft()
+        assert first == chunk.first, "chunks are cut from the front"
+        if first + chunk.count < stop:
+            self.todo.appendleft((first + chunk.count, stop))
+
+    def give_back(self, first: int, stop: int) -> None:
+        """Items that a worker did not come to wait again, in front."""
+        if first >= stop:
+            return
+        if self.halt is not None:
+            self._dropped += stop - first
+            return
+        self.todo.appendleft((first, stop))
+        self._waiting += stop - first
+
+    def try_again(self, index: int) -> None:
+        """The item waits for another attempt."""
+        if self.halt is not None:
+            self._dropped += 1
+            return
+        self.again.append(index)
+        self._waiting += 1
+
+    def trouble(self, index: int) -> Trouble:
+        return self.troubles.setdefault(index, Trouble())
+
+    def log(self, first: int, count: int, failed: int, lines: bytes) -> Segment:
+        """The next segment of the job's log."""
+        segment = Segment(self.job.id, first, count, failed, self._logged, self._logged_failed, lines)
+        self._logged += count
+        self._logged_failed += failed
+        self.unwritten += 1
+        if self.troubles:
+            for index in range(first, first + count):
+                self.troubles.pop(index, None)
+        return segment
+
+    @property
+    def failing(self) -> bool:
+        """Whether it has more failures than it tolerates."""
+        return too_many_failures(self.job.options.max_failures, self._logged_failed, self._logged)
+
+    def drop_waiting(self) -> None:
+        """What waits will not run."""
+        self.todo.clear()
+        self.again.clear()
+        self._dropped += self._waiting
+        self._waiting = 0
+
+    def after(self, segments: Sequence[Segment], now: datetime) -> Job:
+        """The job as it is once these segments, its next, are stored."""
+        counts = self.job.counts
+        done = sum(segment.count for segment in segments)
+        failed = sum(segment.failed for segment in segments)
+        counts = replace(counts, succeeded=counts.succeeded + done - failed, failed=counts.failed + failed)
+        job = replace(self.job, counts=counts)
+        last = not self.chunks and self.unwritten == len(segments)
+        if job.sealed and counts.done == counts.total:
+            # A cancelled job whose last items came in before the worker was stopped has nothing left to cancel,
+            # but who asked was promised `cancelled`.
+            event = Event.LET_GO if job.status is Status.CANCELLING else Event.ALL_DONE
+        elif self.halt is not None and last:
+            event = Event.LET_GO if self.halt is Event.CANCEL_ASKED else self.halt
+        else:
+            return job
+        return replace(
+            job,
+            status=step(job.status, event),
+            counts=replace(counts, cancelled=counts.total - counts.done),
+            ended_at=now,
+            expires_at=now + timedelta(seconds=job.options.retention_seconds),
+        )

@@ -1,0 +1,141 @@
+"""Which items of which job go to a worker next.
+
+How it works: jobs that want a worker share its time fairly (`FairShare`), by what their chunks are estimated to
+take and, once they ended, took.  A job whose next items are not in memory steps aside while they are read.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from app.domain.chunking import BYTES_MAX
+from app.domain.engine import Chunk
+from app.domain.share import WEIGHTS, FairShare
+from app.service.items import BlockReader, ItemCache
+from app.service.live import LiveJob
+
+SHORT_SECONDS = 0.010
+"""Behind a chunk of less than this another may be sent, so that its worker never waits."""
+ASSUMED_SECONDS = 0.001
+"""What an item is taken to cost before one has been measured."""
+
+log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """Cuts chunks out of the jobs that want a worker."""
+
+    def __init__(self, pools: Sequence[str], items: ItemCache, on_loaded: Callable[[], None]) -> None:
+        self._shares: dict[str, FairShare[LiveJob]] = {pool: FairShare() for pool in pools}
+        self._items = items
+        self._on_loaded = on_loaded
+        self._chunk_ids = 0
+        self._charged: dict[int, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def refresh(self, live: LiveJob) -> None:
+        """Whether the job wants a worker may have changed."""
+        share = self._shares[live.pool]
+        if live.wants_worker:
+            share.join(live, WEIGHTS[live.job.options.priority], live.virtual_time)
+        elif live in share:
+            live.virtual_time = share.leave(live)
+
+    def next(self, pool: str, *, workers: int, short_only: bool) -> tuple[LiveJob, Chunk] | None:
+        """The chunk to run next, taken off its job; None if there is none now, or none that is short."""
+        share = self._shares[pool]
+        while (live := share.first()) is not None:
+            first, count = live.next_items(workers)
+            if short_only and not _is_short(live.chunker.estimate(count)):
+                return None
+            if live.reader is None or first not in live.reader:
+                block = self._items.pop(live.job.id, first)
+                if block is None:
+                    self._fetch(live, first)
+                    continue
+                self._read_from(live, BlockReader(block))
+            return live, self._cut(live, first, count)
+        return None
+
+    def ended(self, live: LiveJob, chunk: Chunk, seconds: float) -> None:
+        """The chunk took its worker this long: correct what its job was charged."""
+        estimated = self._charged.pop(chunk.id, seconds)
+        self._shares[live.pool].charge(live, seconds - estimated)
+        self.refresh(live)
+
+    def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _cut(self, live: LiveJob, first: int, count: int) -> Chunk:
+        assert live.reader is not None
+        options = live.job.options
+        lines, count = live.reader.take(first, count, BYTES_MAX, exactly=options.chunksize != "auto")
+        estimate = live.chunker.estimate(count)
+        self._chunk_ids += 1
+        trouble = live.troubles.get(first) if count == 1 else None
+        chunk = Chunk(
+            id=self._chunk_ids,
+            task=live.job.task,
+            params=msgspec.json.encode(live.job.params),
+            first=first,
+            count=count,
+            lines=lines,
+            timeout_seconds=options.item_timeout_seconds,
+            attempt=trouble.attempts + 1 if trouble else 1,
+            max_attempts=options.max_attempts,
+            key_field=options.key_field,
+            short=_is_short(estimate),
+        )
+        live.sent(chunk)
+        charge = estimate if estimate is not None else ASSUMED_SECONDS * count
+        self._charged[chunk.id] = charge
+        self._shares[live.pool].charge(live, charge)
+        self.refresh(live)
+        return chunk
+
+    def _read_from(self, live: LiveJob, reader: BlockReader) -> None:
+        """Read from this block now, and have the next one ready when it is used up."""
+        live.reader = reader
+        stop = reader.block.stop
+        if live.todo and live.todo[-1][1] > stop:
+            self._start(self._prefetch(live, stop))
+
+    def _fetch(self, live: LiveJob, index: int) -> None:
+        live.loading = True
+        self.refresh(live)
+        self._start(self._load(live, index))
+
+    async def _load(self, live: LiveJob, index: int) -> None:
+        """Read the block with the item, and let the job take part again."""
+        delay = 0.1
+        while True:
+            try:
+                block = await self._items.load(live.job.id, index)
+                break
+            except Exception:
+                log.exception("job %s: its items cannot be read; trying again in %.1f s", live.job.id, delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 10.0)
+        live.loading = False
+        self._read_from(live, BlockReader(block))
+        self.refresh(live)
+        self._on_loaded()
+
+    async def _prefetch(self, live: LiveJob, index: int) -> None:
+        try:
+            self._items.put(live.job.id, await self._items.load(live.job.id, index))
+        except Exception:
+            log.warning("job %s: items from %d on could not be read ahead", live.job.id, index, exc_info=True)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _is_short(estimate: float | None) -> bool:
+    return estimate is not None and estimate < SHORT_SECONDS

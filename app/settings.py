@@ -1,0 +1,67 @@
+"""Every setting, from `MILLPOND_…` environment variables, checked at start."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def _comma_separated(value: object) -> object:
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    )
+
+
+class Settings(BaseSettings):
+    """Where Millpond listens, what it keeps where, and its limits."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MILLPOND_", frozen=True, extra="forbid", env_ignore_empty=True
+    )
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(
+        8000, ge=0, le=65535, description="port to listen on; 0 takes a free one, told in the log"
+    )
+    auth: Literal["none"] | None = Field(
+        None,
+        description="`none` lets everybody who reaches the service use it; needed to listen beyond loopback",
+    )
+    data_dir: Path = Field(Path("data"), description="directory of the SQLite file and of stored files")
+    durability: Literal["process", "power"] = Field(
+        "process",
+        description="`process`: what was answered survives the death of every process;"
+        " `power`: also the loss of power, at the price of a disk flush",
+    )
+    processes: int | None = Field(
+        None, ge=1, le=512, description="workers in the `cpu` pool; default: the CPUs this container may use"
+    )
+    io_processes: int = Field(
+        0, ge=0, le=512, description="workers in the `io` pool; 0: its tasks run in `cpu`"
+    )
+    tasks: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)] = Field(
+        ("workers.tasks",), min_length=1, description="modules or packages with tasks, comma-separated"
+    )
+    max_body_bytes: int = Field(
+        32 << 20, ge=1024, description="largest JSON body; JSONL has no limit but the disk"
+    )
+    max_item_bytes: int = Field(8 << 20, ge=1024, description="largest item")
+    max_file_bytes: int = Field(1 << 30, ge=1, description="largest uploaded file")
+    max_jobs: int = Field(10_000, ge=1, description="unfinished jobs; more are answered 503")
+    max_queued_items: int = Field(100_000_000, ge=1, description="waiting items; more are answered 503")
+    retention_seconds: float = Field(
+        7 * 86400.0, gt=0, description="how long a finished job is kept, by default"
+    )
+    drain_seconds: float = Field(10.0, ge=0, description="how long running items may go on after SIGTERM")
+
+    @model_validator(mode="after")
+    def _open_only_when_told(self) -> Self:
+        if self.host not in LOOPBACK and self.auth != "none":
+            raise ValueError(
+                f"MILLPOND_HOST={self.host} can be reached from other machines, and there are no API keys;"
+                " set MILLPOND_AUTH=none if everybody who reaches it may use it"
+            )
+        return self

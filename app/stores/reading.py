@@ -1,0 +1,99 @@
+"""Reading views of the result log.
+
+How it works: a segment's row says how many lines, and how many failures, stand before it.  So in order of
+completion a cursor finds its segment by an index.  By index, the running counts are summed over the job's
+segments, from the covering index alone; and while the job runs only the gapless range from 0 on counts.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+
+from app.domain.item import Outcome, Page, View, take
+
+_BEFORE: dict[Outcome | None, str] = {
+    None: "done_before",
+    "failed": "failed_before",
+    "succeeded": "done_before - failed_before",
+}
+_OWN: dict[Outcome | None, str] = {None: "count", "failed": "failed", "succeeded": "count - failed"}
+
+
+def read_page(
+    connection: sqlite3.Connection,
+    job_id: str,
+    view: View,
+    after: int,
+    *,
+    lines_max: int,
+    bytes_max: int,
+    settled: bool,
+) -> Page:
+    """Lines of the view after the first `after`; at least one if there is one, else within both limits."""
+    if view.order == "completion":
+        places = _by_completion(connection, job_id, view.outcome, after)
+    else:
+        places = _by_index(connection, job_id, view.outcome, after, settled=settled)
+    parts: list[bytes] = []
+    count = size = 0
+    for segment_id, before, own in places:
+        skip = max(0, after - before)
+        (lines,) = connection.execute("SELECT lines FROM segments WHERE id = ?", (segment_id,)).fetchone()
+        if view.outcome is None and skip == 0 and own <= lines_max - count and size + len(lines) <= bytes_max:
+            taken, number = lines, own
+        else:
+            taken, number = take(lines, view.outcome, skip, lines_max - count)
+            taken, number = _within(taken, number, bytes_max - size, first=not parts)
+        if number:
+            parts.append(taken)
+        count += number
+        size += len(taken)
+        if number < own - skip or count >= lines_max or size >= bytes_max:
+            break
+    return Page(b"".join(parts), after, count)
+
+
+def _within(lines: bytes, count: int, bytes_max: int, *, first: bool) -> tuple[bytes, int]:
+    """As many of the lines as fit; the very first always does."""
+    if len(lines) <= bytes_max:
+        return lines, count
+    end = lines.rfind(b"\n", 0, max(0, bytes_max)) + 1
+    if end == 0 and first:
+        end = lines.find(b"\n") + 1
+    return lines[:end], lines.count(b"\n", 0, end)
+
+
+def _by_completion(
+    connection: sqlite3.Connection, job_id: str, outcome: Outcome | None, after: int
+) -> Iterator[tuple[int, int, int]]:
+    """(segment id, lines of the view before it, lines of the view in it), from the cursor's on."""
+    before, own = _BEFORE[outcome], _OWN[outcome]
+    # Lines of a view are never more than lines of the log: the cursor's segment cannot start before it.
+    return connection.execute(
+        f"SELECT id, {before}, {own} FROM segments WHERE job_id = ?"
+        f" AND done_before >= ? AND {before} + {own} > ? AND {own} > 0 ORDER BY done_before",
+        (job_id, _start(connection, job_id, after), after),
+    )
+
+
+def _start(connection: sqlite3.Connection, job_id: str, after: int) -> int:
+    """`done_before` of the segment that holds line `after` of the whole log, or of the last one."""
+    row = connection.execute(
+        "SELECT max(done_before) FROM segments WHERE job_id = ? AND done_before <= ?", (job_id, after)
+    ).fetchone()
+    return row[0] or 0
+
+
+def _by_index(
+    connection: sqlite3.Connection, job_id: str, outcome: Outcome | None, after: int, *, settled: bool
+) -> Iterator[tuple[int, int, int]]:
+    before = expected = 0
+    rows = connection.execute(
+        f"SELECT id, first, count, {_OWN[outcome]} FROM segments WHERE job_id = ? ORDER BY first", (job_id,)
+    )
+    for segment_id, first, count, own in rows:
+        if first != expected and not settled:
+            return
+        expected = first + count
+        if own and before + own > after:
+            yield segment_id, before, own
+        before += own

@@ -1,0 +1,96 @@
+"""Jobs and files as rows, and back."""
+
+import json
+import sqlite3
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from app.domain.job import Counts, Job, Options, Status
+from app.domain.store import StoredFile
+
+JOB_COLUMNS = (
+    "id", "task", "status", "total", "succeeded", "failed", "cancelled", "sealed", "options", "params", "metadata",
+    "error", "label", "submitted_by", "retry_of", "fingerprint", "created_at", "started_at", "ended_at",
+    "cancel_requested_at", "expires_at",
+)  # fmt: skip
+
+
+def job_to_row(job: Job) -> dict[str, Any]:
+    counts = job.counts
+    return {
+        "id": job.id,
+        "task": job.task,
+        "status": str(job.status),
+        "total": counts.total,
+        "succeeded": counts.succeeded,
+        "failed": counts.failed,
+        "cancelled": counts.cancelled,
+        "sealed": int(job.sealed),
+        "options": json.dumps(asdict(job.options)),
+        "params": json.dumps(job.params),
+        "metadata": _dump(job.metadata),
+        "error": _dump(job.error),
+        "label": job.label,
+        "submitted_by": job.submitted_by,
+        "retry_of": job.retry_of,
+        "fingerprint": job.fingerprint,
+        "created_at": _stamp(job.created_at),
+        "started_at": _stamp(job.started_at),
+        "ended_at": _stamp(job.ended_at),
+        "cancel_requested_at": _stamp(job.cancel_requested_at),
+        "expires_at": _stamp(job.expires_at),
+    }
+
+
+def row_to_job(row: sqlite3.Row) -> Job:
+    created_at = _time(row["created_at"])
+    assert created_at is not None
+    return Job(
+        id=row["id"],
+        task=row["task"],
+        status=Status(row["status"]),
+        counts=Counts(
+            total=row["total"], succeeded=row["succeeded"], failed=row["failed"], cancelled=row["cancelled"]
+        ),
+        options=Options(**json.loads(row["options"])),
+        params=json.loads(row["params"]),
+        metadata=_load(row["metadata"]),
+        error=_load(row["error"]),
+        sealed=bool(row["sealed"]),
+        label=row["label"],
+        submitted_by=row["submitted_by"],
+        retry_of=row["retry_of"],
+        fingerprint=row["fingerprint"],
+        created_at=created_at,
+        started_at=_time(row["started_at"]),
+        ended_at=_time(row["ended_at"]),
+        cancel_requested_at=_time(row["cancel_requested_at"]),
+        expires_at=_time(row["expires_at"]),
+    )
+
+
+def row_to_file(row: sqlite3.Row) -> StoredFile:
+    return StoredFile(
+        id=row["id"],
+        size_bytes=row["size_bytes"],
+        name=row["name"],
+        media_type=row["media_type"],
+        created_at=datetime.fromisoformat(row["created_at"]),
+    )
+
+
+def _dump(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
+
+
+def _load(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _stamp(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

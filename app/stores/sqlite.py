@@ -1,0 +1,241 @@
+"""Jobs, items and results in one SQLite file (WAL mode).
+
+Invariant: a job's segments do not overlap, and its counts are what its segments hold.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from app.domain.errors import Conflict, ServiceError
+from app.domain.item import Block, Page, Segment, View
+from app.domain.job import FINISHED, Job, Status
+from app.domain.store import Query, Replay, StoredFile
+from app.stores.connection import Database, Durability
+from app.stores.reading import read_page
+from app.stores.rows import JOB_COLUMNS, job_to_row, row_to_file, row_to_job
+
+_INSERT_JOB = (
+    f"INSERT INTO jobs (items, {', '.join(JOB_COLUMNS)})"
+    f" VALUES (:items, {', '.join(f':{column}' for column in JOB_COLUMNS)})"
+)
+_UPDATE_JOB = f"UPDATE jobs SET {', '.join(f'{c} = :{c}' for c in JOB_COLUMNS)} WHERE id = :id"
+_UNFINISHED = [str(status) for status in Status if status not in FINISHED]
+
+
+class SqliteStore:
+    """A `JobStore` in a file; one process at a time."""
+
+    def __init__(self, path: Path, durability: Durability = "process") -> None:
+        self._database = Database(path, durability)
+
+    def open(self) -> None:
+        """Open the file, bring its schema up to date, and forget uploads that never became jobs."""
+        connection = self._database.open()
+        migrate(connection)
+        connection.execute("DELETE FROM blocks WHERE owner IN (SELECT name FROM uploads)")
+        connection.execute("DELETE FROM uploads")
+
+    def close(self) -> None:
+        self._database.close()
+
+    # -- Submitting
+
+    async def create_job(self, job: Job, blocks: Sequence[Block], idempotency_key: str | None = None) -> None:
+        def change(connection: sqlite3.Connection) -> None:
+            _insert_job(connection, job, job.id, idempotency_key)
+            _insert_blocks(connection, job.id, blocks)
+
+        await self._database.write(change)
+
+    async def begin_upload(self, upload: str) -> None:
+        await self._execute("INSERT INTO uploads (name) VALUES (?)", (upload,))
+
+    async def add_blocks(self, upload: str, blocks: Sequence[Block]) -> None:
+        await self._database.write(lambda connection: _insert_blocks(connection, upload, blocks))
+
+    async def commit_upload(self, upload: str, job: Job, idempotency_key: str | None = None) -> None:
+        def change(connection: sqlite3.Connection) -> None:
+            _insert_job(connection, job, upload, idempotency_key)
+            connection.execute("DELETE FROM uploads WHERE name = ?", (upload,))
+
+        await self._database.write(change)
+
+    async def discard_upload(self, upload: str) -> None:
+        def change(connection: sqlite3.Connection) -> None:
+            if connection.execute("DELETE FROM uploads WHERE name = ?", (upload,)).rowcount:
+                connection.execute("DELETE FROM blocks WHERE owner = ?", (upload,))
+
+        await self._database.write(change)
+
+    async def replay(self, idempotency_key: str) -> Replay | None:
+        rows = await self._rows(
+            "SELECT job_id, fingerprint FROM idempotency WHERE key = ?", (idempotency_key,)
+        )
+        return Replay(rows[0]["job_id"], rows[0]["fingerprint"]) if rows else None
+
+    # -- Jobs
+
+    async def get_job(self, job_id: str) -> Job | None:
+        rows = await self._rows("SELECT * FROM jobs WHERE id = ?", (job_id,))
+        return row_to_job(rows[0]) if rows else None
+
+    async def list_jobs(self, query: Query) -> list[Job]:
+        conditions = {
+            "status = :status": query.status,
+            "task = :task": query.task,
+            "(instr(id, :text) OR instr(lower(coalesce(label, '')), lower(:text)))": query.text,
+            "seq < (SELECT seq FROM jobs WHERE id = :cursor)": query.cursor,
+        }
+        where = " AND ".join(text for text, value in conditions.items() if value is not None) or "1"
+        rows = await self._rows(
+            f"SELECT * FROM jobs WHERE {where} ORDER BY seq DESC LIMIT :limit",
+            {
+                "status": query.status and str(query.status),
+                "task": query.task,
+                "text": query.text,
+                "cursor": query.cursor,
+                "limit": query.limit,
+            },
+        )
+        return [row_to_job(row) for row in rows]
+
+    async def count_jobs(self) -> Mapping[Status, int]:
+        rows = await self._rows("SELECT status, count(*) AS number FROM jobs GROUP BY status")
+        return {Status(row["status"]): row["number"] for row in rows}
+
+    async def unfinished_jobs(self) -> list[Job]:
+        marks = ", ".join("?" * len(_UNFINISHED))
+        rows = await self._rows(f"SELECT * FROM jobs WHERE status IN ({marks}) ORDER BY seq", _UNFINISHED)
+        return [row_to_job(row) for row in rows]
+
+    async def save_job(self, job: Job) -> None:
+        await self._database.write(lambda connection: _update_job(connection, job))
+
+    async def delete_job(self, job_id: str) -> None:
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM segments WHERE job_id = ?", (job_id,))
+            connection.execute(
+                "DELETE FROM blocks WHERE owner = (SELECT items FROM jobs WHERE id = ?)", (job_id,)
+            )
+            connection.execute("DELETE FROM file_uses WHERE job_id = ?", (job_id,))
+            connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+
+        await self._database.write(change)
+
+    # -- Items and results
+
+    async def done_ranges(self, job_id: str) -> list[tuple[int, int]]:
+        rows = await self._rows(
+            "SELECT first, count FROM segments WHERE job_id = ? ORDER BY first", (job_id,)
+        )
+        return [(row["first"], row["count"]) for row in rows]
+
+    async def read_block(self, job_id: str, index: int) -> Block | None:
+        rows = await self._rows(
+            "SELECT first, count, lines FROM blocks WHERE owner = (SELECT items FROM jobs WHERE id = ?)"
+            " AND first <= ? ORDER BY first DESC LIMIT 1",
+            (job_id, index),
+        )
+        found = [Block(row["first"], row["count"], row["lines"]) for row in rows]
+        return found[0] if found and index < found[0].stop else None
+
+    async def append_results(
+        self, segments: Sequence[Segment], jobs: Sequence[Job], files: Mapping[str, Sequence[str]]
+    ) -> None:
+        def change(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT INTO segments (job_id, first, count, failed, done_before, failed_before, lines)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (s.job_id, s.first, s.count, s.failed, s.done_before, s.failed_before, s.lines)
+                    for s in segments
+                ],
+            )
+            connection.executemany(
+                "INSERT OR IGNORE INTO file_uses (file_id, job_id) VALUES (?, ?)",
+                [(file_id, job_id) for job_id, ids in files.items() for file_id in ids],
+            )
+            for job in jobs:
+                _update_job(connection, job)
+
+        await self._database.write(change)
+
+    async def read_results(
+        self, job_id: str, view: View, after: int, *, lines_max: int, bytes_max: int, settled: bool
+    ) -> Page:
+        return await self._database.read(
+            lambda connection: read_page(
+                connection, job_id, view, after, lines_max=lines_max, bytes_max=bytes_max, settled=settled
+            )
+        )
+
+    # -- Files
+
+    async def add_file(self, file: StoredFile) -> None:
+        await self._execute(
+            "INSERT OR IGNORE INTO files (id, size_bytes, name, media_type, created_at) VALUES (?, ?, ?, ?, ?)",
+            (file.id, file.size_bytes, file.name, file.media_type, file.created_at.isoformat()),
+        )
+
+    async def get_file(self, file_id: str) -> StoredFile | None:
+        rows = await self._rows("SELECT * FROM files WHERE id = ?", (file_id,))
+        return row_to_file(rows[0]) if rows else None
+
+    async def delete_file(self, file_id: str) -> None:
+        def change(connection: sqlite3.Connection) -> None:
+            used = connection.execute("SELECT job_id FROM file_uses WHERE file_id = ?", (file_id,)).fetchone()
+            if used:
+                raise Conflict(f"Job {used['job_id']} names this file; delete the job first.")
+            connection.execute("DELETE FROM files WHERE id = ?", (file_id,))
+
+        await self._database.write(change)
+
+    async def _execute(self, statement: str, values: Sequence[object]) -> None:
+        await self._database.write(lambda connection: connection.execute(statement, values) and None)
+
+    async def _rows(
+        self, statement: str, values: Sequence[object] | Mapping[str, object] = ()
+    ) -> list[sqlite3.Row]:
+        return await self._database.read(lambda connection: connection.execute(statement, values).fetchall())
+
+
+def _insert_job(connection: sqlite3.Connection, job: Job, items: str, idempotency_key: str | None) -> None:
+    try:
+        connection.execute(_INSERT_JOB, job_to_row(job) | {"items": items})
+        if idempotency_key is not None:
+            connection.execute(
+                "INSERT INTO idempotency (key, job_id, fingerprint, created_at) VALUES (?, ?, ?, ?)",
+                (idempotency_key, job.id, job.fingerprint, job.created_at.isoformat()),
+            )
+    except sqlite3.IntegrityError:
+        raise Conflict(f"There is a job {job.id!r} already, with other content.") from None
+
+
+def _insert_blocks(connection: sqlite3.Connection, owner: str, blocks: Iterable[Block]) -> None:
+    connection.executemany(
+        "INSERT INTO blocks (owner, first, count, lines) VALUES (?, ?, ?, ?)",
+        [(owner, block.first, block.count, block.lines) for block in blocks],
+    )
+
+
+def _update_job(connection: sqlite3.Connection, job: Job) -> None:
+    connection.execute(_UPDATE_JOB, job_to_row(job))
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date, a step a transaction.  ServiceError if it is newer than this code."""
+    steps = sorted(
+        entry.name
+        for entry in resources.files("app.stores.migrations").iterdir()
+        if entry.name.endswith(".sql")
+    )
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(steps):
+        raise ServiceError(
+            f"The database has schema {version}, this Millpond knows {len(steps)}. Run the newer Millpond again."
+        )
+    for number, name in enumerate(steps[version:], start=version + 1):
+        script = resources.files("app.stores.migrations").joinpath(name).read_text()
+        connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")

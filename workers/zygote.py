@@ -1,0 +1,187 @@
+"""The process that forks the workers: `python -m workers.zygote SETTINGS`.
+
+How it works: it imports the task modules once, freezes them in memory, and then forks a worker, in
+milliseconds, for each request on its control socket.  It is single-threaded for ever, which makes forking
+safe; the serving process, which has threads, never forks.  It tells how each worker ended.
+
+Control messages are JSON datagrams (`SOCK_SEQPACKET`).  In: `{"fork": id}` with the worker's socket.  Out:
+`{"ready": true}` or `{"failed": traceback}`, `{"forked": id, "pid": n}` with a pidfd, and
+`{"ended": id, "status": n, "max_rss_bytes": n}`, where a negative status is a signal's number.
+
+Invariant: when the service is gone, however it went, so is the zygote and every worker.
+"""
+
+import array
+import contextlib
+import ctypes
+import gc
+import json
+import mmap
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from workers.child import prepare_process, serve
+from workers.task import TaskDefinitionError, TaskSpec, discover
+
+MESSAGE_BYTES_MAX = 64 << 10
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteSettings:
+    """What the zygote is started with, as its one argument."""
+
+    control_fd: int
+    memory_fd: int
+    modules: tuple[str, ...]
+    files: str
+    parent_pid: int
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def send(control: socket.socket, message: dict[str, Any], *fds: int) -> None:
+    """Send one control message."""
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    control.sendmsg([json.dumps(message).encode()], ancillary)
+
+
+def receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """One control message and the descriptors with it; None at the end."""
+    try:
+        data, ancillary, _, _ = control.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(4))
+    except ConnectionResetError:
+        return None
+    fds = array.array("i")
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+    return (json.loads(data), list(fds)) if data else None
+
+
+class Zygote:
+    def __init__(self, settings: ZygoteSettings, specs: dict[str, TaskSpec], control: socket.socket) -> None:
+        self._files = Path(settings.files)
+        self._specs = specs
+        self._control = control
+        self._memory = mmap.mmap(settings.memory_fd, 0)
+        self._pid = os.getpid()
+        self._children: dict[int, int] = {}
+        self._child_fds: list[int] = []
+
+    def run(self) -> NoReturn:
+        """Fork and report until the service hangs up."""
+        wake_read, wake_write = os.pipe()
+        for fd in (wake_read, wake_write):
+            os.set_blocking(fd, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self._child_fds = [wake_read, wake_write, self._control.fileno()]
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._control, selectors.EVENT_READ)
+            selector.register(wake_read, selectors.EVENT_READ)
+            self._child_fds.append(selector.fileno())
+            while True:
+                for key, _ in selector.select():
+                    if key.fd == wake_read:
+                        os.read(wake_read, 4096)
+                        self._reap()
+                    elif (request := receive(self._control)) is None:
+                        self._leave()
+                    else:
+                        message, (connection_fd,) = request
+                        self._fork(message["fork"], connection_fd)
+
+    def _fork(self, worker_id: int, connection_fd: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(worker_id, connection_fd)
+        os.close(connection_fd)
+        self._children[pid] = worker_id
+        pidfd = os.pidfd_open(pid)
+        send(self._control, {"forked": worker_id, "pid": pid}, pidfd)
+        os.close(pidfd)
+
+    def _become_worker(self, worker_id: int, connection_fd: int) -> NoReturn:
+        status = 70  # EX_SOFTWARE
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            die_with_parent(self._pid)
+            for fd in self._child_fds:
+                os.close(fd)
+            prepare_process()
+            serve(socket.socket(fileno=connection_fd), self._memory, worker_id, self._specs, self._files)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        """Report every child that ended, and end what it left behind in its process group."""
+        while self._children:
+            # Look before reaping: until then the dead child's pid, and so its group's number, is nobody else's.
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
+                return
+            with contextlib.suppress(OSError):
+                os.killpg(found.si_pid, signal.SIGKILL)
+            pid, status, usage = os.wait4(found.si_pid, 0)
+            worker_id = self._children.pop(pid, None)
+            if worker_id is not None:
+                code = os.waitstatus_to_exitcode(status)
+                report = {"ended": worker_id, "status": code, "max_rss_bytes": usage.ru_maxrss * 1024}
+                try:
+                    send(self._control, report)
+                except OSError:
+                    self._leave()
+
+    def _leave(self) -> NoReturn:
+        for pid in self._children:
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        os._exit(0)
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent dies (prctl(2)).
+
+    Safe only under a single-threaded parent: the signal follows the parent's thread, not its process.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:  # it died before we asked
+        os._exit(1)
+
+
+def main() -> NoReturn:
+    arguments = json.loads(sys.argv[1])
+    settings = ZygoteSettings(**arguments | {"modules": tuple(arguments["modules"])})
+    control = socket.socket(fileno=settings.control_fd)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        specs = discover(settings.modules)
+        for spec in specs.values():
+            spec.describe()
+    except TaskDefinitionError:
+        send(control, {"failed": traceback.format_exc()[-MESSAGE_BYTES_MAX // 4 :]})
+        sys.exit(1)
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    send(control, {"ready": True})
+    Zygote(settings, specs, control).run()
+
+
+if __name__ == "__main__":
+    main()
