@@ -26,7 +26,7 @@ FLUSH_SECONDS = 0.050
 FLUSH_BYTES = 256 << 10
 LINE_BYTES_MAX = 64 << 20
 """A longer result is refused as `too_large`."""
-_SHOWN_MS = 0.001
+_SHOWN_SECONDS = 0.001
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -40,6 +40,17 @@ class InvalidInput(Exception):
 
 class InvalidOutput(Exception):
     """What the task returned has no form in JSON."""
+
+
+class TooLarge(Exception):
+    """What the task returned is over the limit."""
+
+
+_OUR_KINDS: Mapping[type[BaseException], str] = {
+    InvalidInput: "invalid_input",
+    InvalidOutput: "invalid_output",
+    TooLarge: "too_large",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +99,34 @@ def validated(spec: TaskSpec, values: dict[str, Any]) -> dict[str, Any]:
     try:
         return spec.arguments.validator.validate_python(values)  # type: ignore[no-any-return]
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False, include_context=False)
-        told = [f"{'.'.join(map(str, fault['loc'])) or 'item'}: {fault['msg']}" for fault in faults[:5]]
-        raise InvalidInput("; ".join(told)) from None
+        raise InvalidInput(_told(error)) from None
+
+
+def _told(error: ValidationError, *place: str) -> str:
+    """What is wrong, and where: `width: Input should be …`."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, (*place, *fault['loc'])))}: {fault['msg']}" for fault in faults[:5])
 
 
 def caller(spec: TaskSpec, params: dict[str, Any]) -> Callable[[bytes], Any]:
     """A function from an item's line to the task's output."""
     function = spec.function
+    # Most tasks take one thing: then the item is validated as that, without the detour over named arguments.
+    first = spec.first.validator.validate_python if spec.first is not None and not params else None
+    whole = spec.takes_whole_item
 
     def call(line: bytes) -> Any:
         try:
             item = _decode(line)
         except _DECODE_ERRORS as error:
             raise InvalidInput(f"not JSON: {error}") from None
-        return function(**bind(spec, params, item))
+        if first is None or (not whole and type(item) is dict):
+            return function(**bind(spec, params, item))
+        try:
+            value = first(item)
+        except ValidationError as error:
+            raise InvalidInput(_told(error, next(iter(spec.parameters)))) from None
+        return function(value)
 
     return call
 
@@ -154,7 +178,8 @@ class Runner:
         base = frame.chunk_id << 32
         clock = time.perf_counter
         report = _Report(frame, self._send, self._marks)
-        flush_at = clock() + FLUSH_SECONDS
+        started = clock()  # of the item that runs: when the one before it ended
+        flush_at = started + FLUSH_SECONDS
         lines = body.split(b"\n")
         lines.pop()  # what follows the last newline: nothing
         for position, line in enumerate(lines, start=1):
@@ -164,11 +189,10 @@ class Runner:
                 mark.value = base
                 break
             index = frame.first + position - 1
-            started = clock()
             try:
                 output = encode(spec, report.files, call(line))
                 if len(output) > LINE_BYTES_MAX:
-                    raise InvalidOutput(f"{len(output)} bytes; a result may have {LINE_BYTES_MAX}")
+                    raise TooLarge(f"{len(output)} bytes; a result may have {LINE_BYTES_MAX}")
             except BaseException as error:
                 now = clock()
                 failure = _failure(error)
@@ -176,24 +200,19 @@ class Runner:
                     report.unlucky(index, failure)
                 else:
                     rest = b',"error":%b' % _encode(failure)
-                    report.add(index, self._line(order, index, line, rest, now - started), failed=True)
+                    report.add(index, _line(order, index, line, rest, now - started), failed=True)
             else:
                 now = clock()
                 rest = b',"output":' + output
-                report.add(index, self._line(order, index, line, rest, now - started), failed=False)
+                report.add(index, _line(order, index, line, rest, now - started), failed=False)
+            started = now
             if now >= flush_at or report.bytes >= FLUSH_BYTES:
                 report.flush()
-                flush_at = clock() + FLUSH_SECONDS
+                started = clock()
+                flush_at = started + FLUSH_SECONDS
         report.flush()
         self._send(Frame(Kind.DONE, b"", frame.chunk_id))
         mark.value = 0
-
-    def _line(self, order: Order, index: int, item: bytes, rest: bytes, seconds: float) -> bytes:
-        """A result line; its members and their order are promised."""
-        key = _key(item, order.key_field) if order.key_field is not None else b""
-        attempts = b',"attempts":%d' % order.attempt if order.attempt > 1 else b""
-        took = b',"duration_ms":%.1f' % (seconds * 1e3) if seconds >= _SHOWN_MS else b""
-        return b'{"index":%d%b%b%b%b}' % (index, key, rest, attempts, took)
 
 
 class _Report:
@@ -233,13 +252,19 @@ class _Report:
         self._failed = self.bytes = 0
 
 
+def _line(order: Order, index: int, item: bytes, rest: bytes, seconds: float) -> bytes:
+    """A result line; its members and their order are promised."""
+    key = _key(item, order.key_field) if order.key_field is not None else b""
+    attempts = b',"attempts":%d' % order.attempt if order.attempt > 1 else b""
+    took = b',"duration_ms":%.1f' % (seconds * 1e3) if seconds >= _SHOWN_SECONDS else b""
+    return b'{"index":%d%b%b%b%b}' % (index, key, rest, attempts, took)
+
+
 def _failure(error: BaseException) -> dict[str, Any]:
     """The `error` member of a failed item's line."""
     # `type(…) is`: an exception of the task's own may lie about its class, or raise when asked for it.
-    if type(error) is InvalidInput:
-        return {"kind": "invalid_input", "type": "InvalidInput", "message": str(error)}
-    if type(error) is InvalidOutput:
-        return {"kind": "invalid_output", "type": "InvalidOutput", "message": str(error)}
+    if kind := _OUR_KINDS.get(type(error)):
+        return {"kind": kind, "type": type(error).__name__, "message": str(error)}
     kind = "out_of_memory" if type(error) is MemoryError else "exception"
     return {"kind": kind, **describe_exception(error, skip_frames=2)}
 

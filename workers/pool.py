@@ -15,8 +15,6 @@ import mmap
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,14 +23,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from workers.limits import WORKER_ENVIRONMENT
+from workers.forker import START_SECONDS_MAX, Forker
 from workers.slot import Chunk, Exit, Listener, Reason, Slot
 from workers.wire import SLOT_BYTES, SOCKET_BUFFER_BYTES, Frame, FrameReader, Kind, Marks, ProtocolError
-from workers.zygote import ZygoteSettings, receive, send
 
 WATCH_SECONDS = 0.020
 READ_BYTES = 256 << 10
-START_SECONDS_MAX = 60.0
 WORKERS_MAX = 1024
 EXIT_REPORT_SECONDS_MAX = 5.0
 """How long an ended stream may wait for word of how the process ended."""
@@ -40,10 +36,6 @@ EXIT_REPORT_SECONDS_MAX = 5.0
 Room = Literal["idle", "behind", "none"]
 
 log = logging.getLogger(__name__)
-
-
-class PoolError(Exception):
-    """The pool cannot start; the message says why."""
 
 
 @dataclass(slots=True)
@@ -94,11 +86,11 @@ class Pool:
         """Start the zygote and every worker.  PoolError if the tasks cannot be loaded."""
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        memory_fd = os.memfd_create("marks")
-        os.ftruncate(memory_fd, WORKERS_MAX * SLOT_BYTES)
-        self._memory_fd = memory_fd
-        self._memory = mmap.mmap(memory_fd, 0)
-        await self._start_zygote()
+        self._memory_fd = os.memfd_create("marks")
+        os.ftruncate(self._memory_fd, WORKERS_MAX * SLOT_BYTES)
+        self._memory = mmap.mmap(self._memory_fd, 0)
+        self._forker = Forker(self, self._modules, self._files, self._memory_fd)
+        await self._forker.start()
         self._described = self._loop.create_future()
         self._fork_missing()
         first = next(iter(self._workers.values()))
@@ -115,9 +107,7 @@ class Pool:
         for worker in list(self._workers.values()):
             self._kill(worker, Reason.STOPPED)
             self._forget(worker)
-        self._loop.remove_reader(self._control)
-        self._control.close()  # which ends the zygote, and it its children
-        await self._loop.run_in_executor(None, self._zygote.wait)
+        await self._forker.close()
         os.close(self._memory_fd)
 
     def tasks(self) -> Mapping[str, Mapping[str, Any]]:
@@ -173,81 +163,30 @@ class Pool:
         task, chunk_id = (chunk.task, chunk.id) if chunk else (None, None)
         return WorkerView(slot.id, slot.pid, state, task, slot.item, chunk_id, slot.items_done)
 
-    # -- The zygote
+    # -- What the forker tells
 
-    async def _start_zygote(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            settings = ZygoteSettings(
-                theirs.fileno(), self._memory_fd, self._modules, str(self._files), os.getpid()
-            )
-            self._zygote = subprocess.Popen(  # noqa: ASYNC220  # once, and vfork takes a millisecond
-                [sys.executable, "-m", "workers.zygote", settings.dump()],
-                pass_fds=(theirs.fileno(), self._memory_fd),
-                stdin=subprocess.DEVNULL,
-                env=WORKER_ENVIRONMENT | os.environ,
-                start_new_session=True,
-            )
-        self._control = ours
-        ours.settimeout(START_SECONDS_MAX)
-        try:
-            answer = await self._loop.run_in_executor(None, receive, ours)
-        except TimeoutError:
-            answer = None
-        match answer:
-            case ({"ready": True}, _):
-                ours.setblocking(False)
-                self._loop.add_reader(ours, self._on_control)
-            case ({"failed": reason}, _):
-                raise PoolError(f"the tasks cannot be loaded:\n{reason}")
-            case _:
-                raise PoolError("the worker's parent process ended before it was ready; see above for why")
-
-    def _on_control(self) -> None:
-        try:
-            message = receive(self._control)
-        except BlockingIOError:
+    def forked(self, worker_id: int, pid: int, pidfd: int) -> None:
+        worker = self._workers.get(worker_id)
+        if worker is None:
+            os.close(pidfd)
             return
-        match message:
-            case ({"forked": worker_id, "pid": pid}, [pidfd]):
-                if worker := self._workers.get(worker_id):
-                    worker.slot.pid, worker.pidfd = pid, pidfd
-                    if worker.slot.kill_reason:
-                        self._kill(worker, worker.slot.kill_reason)
-                else:
-                    os.close(pidfd)
-            case ({"ended": worker_id, "status": status, "max_rss_bytes": rss}, _):
-                if worker := self._workers.get(worker_id):
-                    self._ended(worker, Exit(status, rss))
-            case None:
-                self._zygote_died()
-            case _:
-                raise AssertionError(f"the zygote does not say {message!r}")
+        worker.slot.pid, worker.pidfd = pid, pidfd
+        if worker.slot.kill_reason:
+            self._kill(worker, worker.slot.kill_reason)
 
-    def _zygote_died(self) -> None:
-        """Start anew.  Its workers die with it, through no fault of their items."""
-        log.error("the zygote ended with status %s; starting another", self._zygote.poll())
-        self._loop.remove_reader(self._control)
-        self._control.close()
+    def ended(self, worker_id: int, exit_: Exit) -> None:
+        if worker := self._workers.get(worker_id):
+            self._ended(worker, exit_)
+
+    def orphaned(self) -> None:
+        """The workers die with their parent, through no fault of their items."""
         for worker in list(self._workers.values()):
             self._kill(worker, Reason.STOPPED)
             self._gone(worker, Exit(None))
-        self._restart = self._loop.create_task(self._start_again())
 
-    async def _start_again(self) -> None:
-        delay = 0.1
-        while not self._stopping:
-            await self._loop.run_in_executor(None, self._zygote.wait)
-            try:
-                await self._start_zygote()
-            except PoolError:
-                log.exception("the zygote does not start; trying again in %.1f s", delay)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 10.0)
-            else:
-                self._fork_missing()
-                self._listener.room()
-                return
+    def reborn(self) -> None:
+        self._fork_missing()
+        self._listener.room()
 
     # -- Workers
 
@@ -266,7 +205,7 @@ class Pool:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
             ours.setblocking(False)
-            send(self._control, {"fork": worker_id}, theirs.fileno())
+            self._forker.fork(worker_id, theirs)
         worker = _Worker(Slot(worker_id, marks, self._listener, now=self._loop.time()), pool, ours)
         self._workers[worker_id] = worker
         self._loop.add_reader(ours, self._on_readable, worker)

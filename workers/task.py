@@ -87,6 +87,8 @@ class TaskSpec:
     arguments: TypeAdapter[dict[str, Any]]
     """What `bind` makes of an item and the job's `params`; members left out take the function's own defaults."""
     output: TypeAdapter[Any]
+    first: TypeAdapter[Any] | None
+    """The first parameter alone, if it is all that a call needs."""
     takes_whole_item: bool
     """One parameter that admits objects: the item is its value, whatever it is."""
 
@@ -115,8 +117,10 @@ class TaskSpec:
             raise TaskDefinitionError(
                 f"task {name!r}: {error}\nEvery parameter needs a type that JSON can carry."
             ) from error
+        alone = all(p.default is not inspect.Parameter.empty for p in list(parameters.values())[1:])
+        first = TypeAdapter[Any](hints.get(next(iter(fields)), Any)) if fields and alone else None
         whole = len(fields) == 1 and _admits_objects(arguments, next(iter(fields)))
-        return cls(name, function, options, parameters, arguments, output, whole)
+        return cls(name, function, options, parameters, arguments, output, first, whole)
 
     @property
     def required(self) -> list[str]:

@@ -42,7 +42,6 @@ class ZygoteSettings:
     memory_fd: int
     modules: tuple[str, ...]
     files: str
-    parent_pid: int
 
     def dump(self) -> str:
         return json.dumps(asdict(self))

@@ -31,6 +31,7 @@ PENDING_BYTES_MAX = 64 << 20
 STATUS_DELAY_SECONDS = 0.050
 """A change of status alone waits this long for results to be written with."""
 RETRY_SECONDS_MAX = 5.0
+WAITING_SECONDS = 0.2
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._accepting = True
+        self._waiting = 0
+        self._waiting_at = -WAITING_SECONDS
         self.live: dict[str, LiveJob] = {}
         self.bell = Bell()
         """Rings whenever any job changes."""
@@ -69,6 +72,10 @@ class Dispatcher:
     async def drain(self, seconds: float) -> None:
         """Start nothing new, and give what runs this long to end."""
         self._accepting = False
+        for (
+            chunk_id
+        ) in self._chunks:  # after the items that run, none: the rest can as well run after the next start
+            self._engine.recall(chunk_id, grace_seconds=seconds + GRACE_SECONDS)
         deadline = self._clock.monotonic() + seconds
         while self._chunks and (left := deadline - self._clock.monotonic()) > 0:
             await self.bell.wait(self.bell.rings, left)
@@ -103,6 +110,14 @@ class Dispatcher:
         live.job = replace(live.job, status=status, cancel_requested_at=self._clock.now())
         self._halt(live, Event.CANCEL_ASKED)
         await self._written(live)
+
+    def waiting_items(self) -> int:
+        """How many items wait in all, as it was a moment ago: adding them up takes a while."""
+        now = self._clock.monotonic()
+        if now - self._waiting_at > WAITING_SECONDS:
+            self._waiting = sum(live.waiting for live in self.live.values())
+            self._waiting_at = now
+        return self._waiting
 
     def pump(self) -> None:
         """Give the engine as much as it has room for."""

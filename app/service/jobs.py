@@ -102,10 +102,10 @@ class Jobs:
         """Whether a submission would be taken, told before its body is read.  Unavailable if not."""
         if self.closing.is_set():
             raise Unavailable("The service is stopping and takes no new jobs.", retry_after_seconds=5)
-        live = self._dispatcher.live
-        if len(live) >= self._limits.jobs_max:
-            raise Unavailable(f"{len(live)} jobs wait already.", retry_after_seconds=10)
-        waiting = sum(entry.waiting for entry in live.values())
+        jobs = len(self._dispatcher.live)
+        if jobs >= self._limits.jobs_max:
+            raise Unavailable(f"{jobs} jobs wait already.", retry_after_seconds=10)
+        waiting = self._dispatcher.waiting_items()
         if waiting >= self._limits.queued_items_max:
             raise Unavailable(f"{waiting} items wait already.", retry_after_seconds=10)
 

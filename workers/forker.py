@@ -1,0 +1,160 @@
+"""The zygote, as the pool sees it.
+
+Invariant: no call waits for the zygote, for it may be waiting for us; and its end is never unnoticed.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Protocol
+
+from workers.limits import WORKER_ENVIRONMENT
+from workers.slot import Exit
+from workers.zygote import ZygoteSettings, receive, send
+
+START_SECONDS_MAX = 60.0
+RETRY_SECONDS_MAX = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class PoolError(Exception):
+    """The pool cannot start; the message says why."""
+
+
+class Parent(Protocol):
+    """Who hears what becomes of workers."""
+
+    def forked(self, worker_id: int, pid: int, pidfd: int) -> None:
+        """The worker runs; the pidfd is the hearer's to close."""
+        ...
+
+    def ended(self, worker_id: int, exit_: Exit) -> None: ...
+
+    def orphaned(self) -> None:
+        """The zygote is gone, and every worker with it; `reborn` will follow."""
+        ...
+
+    def reborn(self) -> None:
+        """There is a zygote again."""
+        ...
+
+
+class Forker:
+    """Starts the zygote, asks it for workers, and starts it anew when it dies."""
+
+    def __init__(self, parent: Parent, modules: tuple[str, ...], files: Path, memory_fd: int) -> None:
+        self._parent = parent
+        self._modules = modules
+        self._files = files
+        self._memory_fd = memory_fd
+        self._requests: deque[tuple[int, int]] = deque()
+        """Workers to fork, each with its end of the connection."""
+        self._closed = False
+
+    async def start(self) -> None:
+        """Return when the zygote has loaded the tasks.  PoolError with the reason if it cannot."""
+        self._loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = self._popen(theirs.fileno())
+        self._control = ours
+        ours.settimeout(START_SECONDS_MAX)
+        try:
+            answer = await self._loop.run_in_executor(None, receive, ours)
+        except TimeoutError:
+            answer = None
+        match answer:
+            case ({"ready": True}, _):
+                ours.setblocking(False)
+                self._loop.add_reader(ours, self._on_message)
+            case ({"failed": reason}, _):
+                raise PoolError(f"the tasks cannot be loaded:\n{reason}")
+            case _:
+                raise PoolError(
+                    "the process that loads the tasks ended before it was ready; its output says why"
+                )
+
+    def _popen(self, control_fd: int) -> subprocess.Popen[bytes]:
+        settings = ZygoteSettings(control_fd, self._memory_fd, self._modules, str(self._files))
+        return subprocess.Popen(
+            [sys.executable, "-m", "workers.zygote", settings.dump()],
+            pass_fds=(control_fd, self._memory_fd),
+            stdin=subprocess.DEVNULL,
+            env=WORKER_ENVIRONMENT | os.environ,
+            start_new_session=True,
+        )
+
+    def fork(self, worker_id: int, connection: socket.socket) -> None:
+        """Have a worker serve the other end of `connection`, which is taken over."""
+        self._requests.append((worker_id, connection.detach()))
+        self._request()
+
+    async def close(self) -> None:
+        """End the zygote and its children."""
+        self._closed = True
+        self._hang_up()
+        await self._loop.run_in_executor(None, self._process.wait)
+
+    def _request(self) -> None:
+        try:
+            while self._requests:
+                worker_id, fd = self._requests[0]
+                send(self._control, {"fork": worker_id}, fd)
+                os.close(fd)
+                self._requests.popleft()
+        except BlockingIOError:
+            self._loop.add_writer(self._control, self._request)
+        except OSError:
+            return  # the zygote is gone, which will be reported
+        else:
+            self._loop.remove_writer(self._control)
+
+    def _on_message(self) -> None:
+        try:
+            message = receive(self._control)
+        except BlockingIOError:
+            return
+        match message:
+            case ({"forked": worker_id, "pid": pid}, [pidfd]):
+                self._parent.forked(worker_id, pid, pidfd)
+            case ({"ended": worker_id, "status": status, "max_rss_bytes": rss}, _):
+                self._parent.ended(worker_id, Exit(status, rss))
+            case None:
+                self._gone()
+            case _:
+                raise AssertionError(f"the zygote does not say {message!r}")
+
+    def _gone(self) -> None:
+        log.error("the process that forks the workers ended; starting another")
+        self._hang_up()
+        self._parent.orphaned()
+        self._again = self._loop.create_task(self._start_again())
+
+    def _hang_up(self) -> None:
+        """Close the control socket, which ends the zygote, and it its children."""
+        self._loop.remove_reader(self._control)
+        self._loop.remove_writer(self._control)
+        self._control.close()
+        for _, fd in self._requests:
+            os.close(fd)
+        self._requests.clear()
+
+    async def _start_again(self) -> None:
+        delay = 0.1
+        while not self._closed:
+            await self._loop.run_in_executor(None, self._process.wait)
+            try:
+                await self.start()
+            except PoolError:
+                log.exception("no worker can be forked; trying again in %.1f s", delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, RETRY_SECONDS_MAX)
+            else:
+                self._parent.reborn()
+                return
