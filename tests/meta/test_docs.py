@@ -1,0 +1,123 @@
+"""The documents say what is so: their commands run, their tables are the code's, their links lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from bench.server import Server
+from tests.conftest import serving
+
+ROOT = Path(__file__).parents[2]
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+_FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)#:]+)\)")
+
+
+def blocks(document: str, language: str) -> list[str]:
+    return [text for kind, text in _FENCE.findall((ROOT / document).read_text()) if kind == language]
+
+
+def shell(command: str, server: Server, folder: Path) -> str:
+    """What a command of a document prints, run in `folder` against `server`."""
+    address = server.url.removeprefix("http://")
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command.replace("localhost:8000", address)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
+    """Every relative link of a document names a file that exists."""
+    missing = [link for link in _LINK.findall(document.read_text()) if not (document.parent / link).exists()]
+
+    assert missing == []
+
+
+def test_every_setting_is_documented_as_it_is() -> None:
+    """docs/configuration.md has a row for each setting, with its default and its description."""
+    rows = [
+        line for line in (ROOT / "docs/configuration.md").read_text().splitlines() if "`MILLPOND_" in line
+    ]
+
+    expected = []
+    for name, field in Settings.model_fields.items():
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        shown = "" if default is None else f"`{default}`"
+        expected.append(f"| `MILLPOND_{name.upper()}` | {shown} | {field.description} |")
+    assert rows == expected
+
+
+def test_the_first_command_of_the_readme_answers_what_it_shows(server: Server, tmp_path: Path) -> None:
+    """The README's first screen is what happens."""
+    command = blocks("README.md", "console")[0].splitlines()[0].removeprefix("$ ")
+
+    answer = shell(command, server, tmp_path)
+
+    assert '"counts":{"total":3,"queued":0,"running":0,"succeeded":2,"failed":1,"cancelled":0}' in answer
+    assert (
+        '"results":[{"index":0,"output":1.0},{"index":1,"output":2.0},{"index":2,"error":{"kind":"invalid_input"'
+        in answer
+    )
+    assert "x: Input should be a valid number" in answer
+
+
+def test_the_curl_lines_of_the_readme_do_what_they_say(server: Server, tmp_path: Path) -> None:
+    """The README's usage runs as typed: a job under an own id, its last result, its events to their end."""
+    setup, submit, results, events = blocks("README.md", "sh")[1].splitlines()
+
+    shell(setup, server, tmp_path)
+    assert '"id":"roots"' in shell(submit, server, tmp_path)
+    assert '"output":' in shell(results, server, tmp_path)
+    assert "event: end" in shell(events, server, tmp_path)
+
+
+def test_the_targets_that_the_readme_names_exist() -> None:
+    """Every `make` target of the README is one of the Makefile's."""
+    targets = set(re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text()))
+
+    for target in targets:
+        subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, timeout=20)
+    assert {"demo", "run", "test"} <= targets
+
+
+def test_the_task_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's own task, in a file of the name it gives, is served and counts words."""
+    (tmp_path / "mytasks.py").write_text(blocks("README.md", "python")[0])
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    with serving(tmp_path / "data", tasks="mytasks") as server, server.client() as client:
+        job = {"task": "word_count", "items": ["to be or not to be", 5], "params": {"longer_than": 2}}
+        answer = client.post("/v1/jobs", json=job, headers={"Prefer": "wait=10"}).json()
+
+    assert answer["results"][0] == {"index": 0, "output": 1}
+    assert answer["results"][1]["error"]["kind"] == "invalid_input"
+
+
+def test_the_example_of_the_task_guide_is_a_task(tmp_path: Path) -> None:
+    """docs/tasks.md shows a task that loads."""
+    (tmp_path / "guide.py").write_text(blocks("docs/tasks.md", "python")[0])
+    program = "from workers.task import discover; print(list(discover(['guide'])))"
+
+    printed = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{ROOT}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+    assert printed.stdout.strip() == "['resize_image']"
