@@ -1,0 +1,129 @@
+"""A hundred photographs made smaller by two workers, against the same function in one process.
+
+The first reference is the serial time divided by two: what two workers take that lose nothing.  The second is
+`multiprocessing.Pool`, which shares the machine with whatever else runs as the service does.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+import msgspec
+
+from bench.pictures import BOX, file_path, flaw, submit
+from bench.report import Figure, WrongResult, timed
+from bench.server import serving
+from tests.photos import Photo, make_photos
+from workers import File
+from workers.files import BLOBS, Blobs
+from workers.tasks.images import PictureError, resize_image
+
+PHOTOS = 100
+PROCESSES = 2
+
+Item = dict[str, dict[str, str]]
+Results = list[dict[str, Any]]
+Name = tuple[str, str | None]
+"""A stored file's id, and what it was called."""
+
+
+def measure(runs: int) -> list[Figure]:
+    """The picture job, sent with its pictures and on pictures that are there.  WrongResult if one comes out wrong."""
+    serial: list[float] = []
+    pooled: list[float] = []
+    sent: list[float] = []
+    stored: list[float] = []
+    with TemporaryDirectory(prefix="millpond-bench-") as directory:
+        photos = make_photos(Path(directory, "photos"), PHOTOS)
+        with (
+            _kept(Path(directory, "serial"), photos) as files,
+            serving(Path(directory, "data"), processes=str(PROCESSES)) as server,
+            server.client() as client,
+            get_context("forkserver").Pool(PROCESSES, _keep_files_in, (Path(directory, "serial"),)) as pool,
+        ):
+            names = [(file.id, file.name) for file in files]
+            items = [_upload(client, photo) for photo in photos]
+            for _ in range(runs):
+                serial.append(timed(_one_after_the_other, names)[0])
+                pooled.append(timed(pool.map, _resize, names, 1)[0])
+                took, results = timed(_run_stored, client, items)
+                _check(client, photos, results)
+                stored.append(took)
+                took, results = timed(_run_sent, client, photos)
+                _check(client, photos, results)
+                sent.append(took)
+    ideal, against = median(serial) / PROCESSES, f"serial / {PROCESSES}"
+    what = f"{PHOTOS} photographs"
+    return [
+        Figure(f"{what}, stored before", median(stored), "s", ideal, against),
+        Figure(
+            f"{what}, stored before",
+            median(stored),
+            "s",
+            median(pooled),
+            f"Pool({PROCESSES}).map, chunksize 1",
+        ),
+        Figure(f"{what}, upload included", median(sent), "s", ideal, against),
+    ]
+
+
+def _one_after_the_other(names: Sequence[Name]) -> None:
+    for name in names:
+        _resize(name)
+
+
+def _resize(name: Name) -> None:
+    with suppress(PictureError):
+        resize_image(File(name[0], name=name[1]), *BOX)
+
+
+def _keep_files_in(directory: Path) -> None:
+    BLOBS.set(Blobs(directory))
+
+
+def _run_stored(client: httpx.Client, items: Sequence[Item]) -> Results:
+    body = {"task": "resize_image", "items": items, "params": {"width": BOX[0], "height": BOX[1]}}
+    return _read(client.stream("POST", "/v1/jobs", params={"follow": 1}, json=body))
+
+
+def _run_sent(client: httpx.Client, photos: Sequence[Photo]) -> Results:
+    path = submit(client, photos)["links"]["results"]
+    return _read(client.stream("GET", path, params={"follow": 1}))
+
+
+def _read(following: AbstractContextManager[httpx.Response]) -> Results:
+    with following as response:
+        response.raise_for_status()
+        return [msgspec.json.decode(line) for line in response.iter_lines() if line.strip()]
+
+
+def _check(client: httpx.Client, photos: Sequence[Photo], results: Results) -> None:
+    """One result for each photograph, and the one it should have; else WrongResult."""
+    if sorted(result["index"] for result in results) != list(range(len(photos))):
+        raise WrongResult(f"{len(results)} results of {len(photos)} photographs")
+    for result in results:
+        made = client.get(file_path(result)).raise_for_status().content if "output" in result else None
+        if wrong := flaw(photos[result["index"]], result, made):
+            raise WrongResult(wrong)
+
+
+def _upload(client: httpx.Client, photo: Photo) -> Item:
+    """An item: a photograph that is stored at the service."""
+    query = {"name": photo.path.name}
+    stored = client.post("/v1/files", params=query, content=photo.path.read_bytes()).raise_for_status().json()
+    return {"image": {"file": stored["file"], "name": photo.path.name}}
+
+
+@contextmanager
+def _kept(directory: Path, photos: Sequence[Photo]) -> Iterator[list[File]]:
+    """The photographs as files of this process, as a worker is given them."""
+    token = BLOBS.set(Blobs(directory))
+    try:
+        yield [File.from_path(photo.path) for photo in photos]
+    finally:
+        BLOBS.reset(token)
