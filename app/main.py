@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from app.api.app import create_app
 from app.api.context import Context
+from app.api.protocol import Protocol
 from app.domain.clock import SystemClock
 from app.domain.errors import ServiceError
 from app.service.dispatcher import Dispatcher
@@ -103,7 +104,7 @@ def build(settings: Settings) -> Server:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         access_log=False,
         timeout_graceful_shutdown=STALLED_SECONDS,

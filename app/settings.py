@@ -53,7 +53,9 @@ class Settings(BaseSettings):
     max_jobs: int = Field(10_000, ge=1, description="unfinished jobs; more are answered 503")
     max_queued_items: int = Field(100_000_000, ge=1, description="waiting items; more are answered 503")
     retention_seconds: float = Field(
-        7 * 86400.0, gt=0, description="when a finished job expires, by default (what has expired is not deleted by itself yet)"
+        7 * 86400.0,
+        gt=0,
+        description="when a finished job expires, by default (what has expired is not deleted by itself yet)",
     )
     drain_seconds: float = Field(10.0, ge=0, description="how long running items may go on after SIGTERM")
 

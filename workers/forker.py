@@ -151,8 +151,8 @@ class Forker:
             await self._loop.run_in_executor(None, self._process.wait)
             try:
                 await self.start()
-            except PoolError:
-                log.exception("no worker can be forked; trying again in %.1f s", delay)
+            except PoolError as error:
+                log.error("no worker can be forked, for %s; trying again in %.1f s", error, delay)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, RETRY_SECONDS_MAX)
             else:

@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from workers.wire import Frame, Kind, Marks
+from workers.wire import NO_LIMIT, Frame, Kind, Marks
+
+START_SECONDS_MAX = 10.0
+"""A worker that marks no item for this long, though it has some under a time limit, is stuck by itself."""
 
 
 class Chunk(Protocol):
@@ -114,6 +117,8 @@ class Slot:
         self._turn = 0
         self._seen_mark = 0
         self._seen_at = now
+        self._condemned: int | None = None
+        """The mark for which the worker is to be killed."""
         self._last_end = now
 
     @property
@@ -133,11 +138,11 @@ class Slot:
     @property
     def item(self) -> int | None:
         """The index of the item that runs."""
-        chunk_id, position = Marks.read(self._marks.mark.value)
-        current = self.current
-        if current is None or position is None or chunk_id != current.id & 0xFFFFFFFF:
+        if not self._given:
             return None
-        return current.first + position
+        current = self._given[0]
+        position = _position(current, self._marks.mark.value)
+        return None if position is None else current.chunk.first + position
 
     @property
     def only_short(self) -> bool:
@@ -147,7 +152,7 @@ class Slot:
     def give(self, chunk: Chunk, now: float) -> Frame:
         """The frame that hands the worker a chunk."""
         self._turn ^= 1
-        self._marks.limits[self._turn].value = 0xFFFFFFFF
+        self._marks.limits[self._turn].value = NO_LIMIT
         given = _Given(chunk, chunk.first, self._turn)
         if not self._given:
             given.began_at = self._seen_at = now
@@ -200,33 +205,41 @@ class Slot:
         """Why the worker should be killed now, if it should."""
         if not self._given or self.leaving:
             return None
-        given = self._given[0]
         mark = self._marks.mark.value
         if mark != self._seen_mark or self._marks.sending.value:
             self._seen_mark = mark
             self._seen_at = now
+        reason = self._reason(mark, now)
+        if reason is not None:
+            self._condemned = mark
+        return reason
+
+    def _reason(self, mark: int, now: float) -> Reason | None:
+        # The worker may be ahead of what we have read: the item's own chunk counts, not the first we know of.
+        marked = next((given for given in self._given if _position(given, mark) is not None), None)
+        given = marked or self._given[0]
         if given.recall_deadline is not None and now >= given.recall_deadline:
             return Reason.CANCELLED
         limit = given.chunk.timeout_seconds
-        if limit is not None and now - self._seen_at >= limit:
-            return Reason.TIMEOUT
-        return None
+        if limit is None:
+            return None
+        if marked is None:
+            limit = max(limit, START_SECONDS_MAX)
+        return Reason.TIMEOUT if now - self._seen_at >= limit else None
 
     def died(self, exit_: Exit) -> None:
         """The process is gone: say what is left of each chunk, and who is to blame."""
-        running, position = Marks.read(self._marks.mark.value)
+        mark = self._marks.mark.value
+        # An item that began after another was found to be overdue has nothing to do with the kill.
+        blameless = self.kill_reason is Reason.STOPPED or self._condemned not in (None, mark)
         lost, self._given = self._given, deque()
         for given in lost:
-            chunk = given.chunk
-            culprit = None
-            if position is not None and running == chunk.id & 0xFFFFFFFF:
-                index = chunk.first + position
-                # An item whose result arrived is not to blame for what came after it.
-                culprit = index if index >= given.next else None
-            if self.kill_reason is Reason.STOPPED:
-                culprit = None
-            error = self._error(chunk, exit_) if culprit is not None else {}
-            self._listener.lost(chunk.id, given.next, culprit, error)
+            position = None if blameless else _position(given, mark)
+            culprit = None if position is None else given.chunk.first + position
+            if culprit is not None and culprit < given.next:
+                culprit = None  # an item whose result arrived is not to blame for what came after it
+            error = {} if culprit is None else self._error(given.chunk, exit_)
+            self._listener.lost(given.chunk.id, given.next, culprit, error)
 
     def _error(self, chunk: Chunk, exit_: Exit) -> dict[str, Any]:
         if self.kill_reason is Reason.TIMEOUT:
@@ -235,6 +248,12 @@ class Slot:
         if self.kill_reason is Reason.CANCELLED:
             return {"kind": "cancelled", "type": "Cancelled", "message": "the job was cancelled"}
         return exit_.describe()
+
+
+def _position(given: _Given, mark: int) -> int | None:
+    """Where in this chunk the marked item stands; None if it is not one of this chunk's."""
+    chunk_id, position = Marks.read(mark)
+    return position if chunk_id == given.chunk.id & 0xFFFFFFFF else None
 
 
 def _signal_name(number: int) -> str:

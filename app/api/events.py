@@ -14,7 +14,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from app.api.context import Context, Ctx
-from app.api.jobs import JobId
+from app.api.jobs import After, JobId
 from app.api.schemas import array_of_lines, counts_document, job_document, progress
 from app.api.streaming import HEARTBEAT_SECONDS, Stream
 from app.domain.item import Order, View
@@ -39,7 +39,7 @@ async def get_events(
     job_id: JobId,
     include: Annotated[Include | None, Query(description="send result lines too")] = None,
     order: Order = "completion",
-    after: Annotated[int, Query(ge=0, description="how many lines of this view you have")] = 0,
+    after: After = 0,
 ) -> Response:
     """The job's changes, and with `include` its results, as they happen."""
     last_id = _parsed(request.headers.get("last-event-id"))

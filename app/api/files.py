@@ -1,6 +1,7 @@
 """Routes of stored files."""
 
 import mimetypes
+import re
 from typing import Annotated
 
 import msgspec
@@ -9,7 +10,8 @@ from starlette.responses import FileResponse
 
 from app.api import body
 from app.api.context import Context, Ctx
-from app.api.multipart import FormReader, UploadedFile
+from app.api.multipart import FormReader, UploadedFile, base_name
+from app.api.problems import place, problem
 from app.domain.errors import Invalid, NotFound, TooLarge
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
@@ -18,6 +20,7 @@ FileId = Annotated[
     str, Path(pattern=r"^sha256-[0-9a-f]{64}$", description="`sha256-` and the digest of the bytes")
 ]
 
+_RANGE = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
 _ACTIVE = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml"})
 """What a browser might run; it is only ever offered as a download."""
 
@@ -43,7 +46,7 @@ async def post_file(request: Request, context: Ctx) -> Response:
 
 
 @router.get("/{file_id}")
-async def get_file(context: Ctx, file_id: FileId) -> Response:
+async def get_file(request: Request, context: Ctx, file_id: FileId) -> Response:
     """The file's bytes; `Range` and conditional requests work."""
     path = context.blobs.path(file_id)
     if not path.is_file():
@@ -56,7 +59,17 @@ async def get_file(context: Ctx, file_id: FileId) -> Response:
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox",
     }
-    disposition = "attachment" if media_type.partition(";")[0].strip() in _ACTIVE else "inline"
+    known = request.headers.get("if-none-match", "")
+    if headers["ETag"] in known or known.strip() == "*":
+        return Response(status_code=304, headers=headers)
+    ranged = _asks_for_bytes(request, headers["ETag"])
+    if ranged and not _satisfiable(request.headers["range"], size := path.stat().st_size):
+        detail = f"The file has {size} bytes; ask for some of them, like Range: bytes=0-99."
+        whole = {"Content-Range": f"bytes */{size}"}
+        return problem("range-not-satisfiable", detail, place(request), headers=whole)
+    if not ranged:
+        request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
+    disposition = "attachment" if media_type.partition(";")[0].strip().lower() in _ACTIVE else "inline"
     name = (noted.name if noted else None) or file_id + (mimetypes.guess_extension(media_type) or "")
     return FileResponse(
         path, headers=headers, media_type=media_type, filename=name, content_disposition_type=disposition
@@ -86,7 +99,29 @@ async def _raw_file(request: Request, context: Context, media_type: str) -> Uplo
             writer.write(data)
             if writer.size_bytes > limit:
                 raise TooLarge(f"The file has more than {limit} bytes.")
-        return UploadedFile(writer.commit(), request.query_params.get("name"), media_type, writer.size_bytes)
+        name = base_name(request.query_params.get("name", ""))
+        return UploadedFile(writer.commit(), name, media_type, writer.size_bytes)
+
+
+def _asks_for_bytes(request: Request, etag: str) -> bool:
+    """Whether `Range` is to be obeyed: other units, and other files' bytes, are not asked for (RFC 9110, 14.2)."""
+    unit = request.headers.get("range", "").partition("=")[0]
+    return unit.strip().lower() == "bytes" and request.headers.get("if-range", etag) == etag
+
+
+def _satisfiable(header: str, size: int) -> bool:
+    """Whether each range names bytes of a file of this size."""
+    ranges = header.partition("=")[2].split(",")
+    return all(_has_bytes(_RANGE.fullmatch(part.strip()), size) for part in ranges)
+
+
+def _has_bytes(found: re.Match[str] | None, size: int) -> bool:
+    if found is None:
+        return False
+    first, last = found.groups()
+    if not first:
+        return bool(last) and int(last) > 0 and size > 0
+    return int(first) < size and (not last or int(first) <= int(last))
 
 
 _MAGIC = {

@@ -1,24 +1,34 @@
 """Routes of jobs."""
 
 import hashlib
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.api.context import Context, Ctx
 from app.api.preferences import Preferences
-from app.api.schemas import JOB_ID, job_document
-from app.api.streaming import Stream, follow
+from app.api.schemas import JOB_ID, Plain, job_document
+from app.api.streaming import STREAM_HEADERS, Stream
+from app.api.streaming import follow as follow_lines
 from app.api.submit import submit
 from app.domain import store
+from app.domain.errors import Fault, Invalid, NotFound
 from app.domain.item import View
 from app.domain.job import Status
 from app.service.jobs import Accepted, JobView
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
+AFTER_MAX = (1 << 53) - 1
+"""The largest whole number that every JSON parser reads exactly (RFC 8259, section 6)."""
+
 JobId = Annotated[str, Path(pattern=f"^{JOB_ID}$", description="the job's id")]
+After = Annotated[int, Query(ge=0, le=AFTER_MAX, description="how many lines of this view you have")]
+Follow = Annotated[
+    Literal["0", "1"], Query(description="1: answer with the results themselves, as they come")
+]
 
 INLINE_ITEMS_MAX = 1_000
 INLINE_BYTES_MAX = 1 << 20
@@ -26,16 +36,20 @@ RETRY_AFTER_SECONDS_MAX = 60
 
 
 @router.post("", status_code=202)
-async def post_job(request: Request, context: Ctx) -> Response:
+async def post_job(request: Request, context: Ctx, follow: Follow = "0") -> Response:
     """Submit a job, as JSON, JSON lines or a form of files."""
     accepted = await submit(request, context, None)
+    if follow == "1":
+        return _results_of(request, context, accepted)
     return await _answer(request, context, accepted, created=True)
 
 
 @router.put("/{job_id}", status_code=202)
-async def put_job(request: Request, context: Ctx, job_id: JobId) -> Response:
+async def put_job(request: Request, context: Ctx, job_id: JobId, follow: Follow = "0") -> Response:
     """Submit a job under your own id; sending the same again is the same job."""
     accepted = await submit(request, context, job_id)
+    if follow == "1":
+        return _results_of(request, context, accepted)
     return await _answer(request, context, accepted, created=not accepted.replayed)
 
 
@@ -44,12 +58,14 @@ async def get_jobs(
     request: Request,
     context: Ctx,
     status: Status | None = None,
-    task: str | None = None,
-    q: Annotated[str | None, Query(description="part of the id or the label")] = None,
+    task: Plain | None = None,
+    q: Annotated[Plain | None, Query(description="part of the id or the label")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Annotated[str | None, Query(pattern=f"^{JOB_ID}$")] = None,
 ) -> Response:
     """Jobs, newest first."""
+    if cursor is not None:
+        await _check_cursor(context, cursor)
     query = store.Query(limit + 1, status, task, q, cursor)
     views = await context.jobs.list(query)
     more = len(views) > limit
@@ -63,13 +79,22 @@ async def get_jobs(
 
 @router.get("/{job_id}")
 async def get_job(request: Request, context: Ctx, job_id: JobId) -> Response:
-    """One job.  `Prefer: wait=N` waits until it has finished."""
+    """One job.  `Prefer: wait=N` waits until it has finished; with `If-None-Match`, until it has changed."""
     preferences = Preferences.of(request)
-    if preferences.wait_seconds is None:
+    known = request.headers.get("if-none-match", "")
+    wait = preferences.wait_seconds
+    results = None
+    if wait is None:
         view = await context.jobs.get(job_id)
-        return _job_response(view, None, 200, request=request)
-    view = await context.jobs.wait(job_id, preferences.wait_seconds)
-    return _job_response(view, await _inline_results(context, view), 200, preferences.applied, request)
+    elif known:
+        view = await _changed(context, job_id, known, wait)
+    else:
+        view = await context.jobs.wait(job_id, wait)
+        results = await _inline_results(context, view)
+    headers = preferences.applied | {"ETag": _tag(view), "Vary": "Prefer"}
+    if _tag(view) in known or known.strip() == "*":
+        return Response(status_code=304, headers=headers)
+    return _job_response(view, results, 200, headers)
 
 
 @router.post("/{job_id}/cancel", status_code=202)
@@ -87,13 +112,7 @@ async def delete_job(context: Ctx, job_id: JobId) -> Response:
 
 
 async def _answer(request: Request, context: Context, accepted: Accepted, *, created: bool) -> Response:
-    """The answer to a submission: its job, or with `follow=1` its results as they come."""
-    headers = {"Location": f"/v1/jobs/{accepted.job_id}"}
-    if accepted.replayed and "idempotency-key" in request.headers:
-        headers["Idempotent-Replayed"] = "true"
-    if request.query_params.get("follow") in ("1", "true"):
-        stream = follow(context.jobs, accepted.job_id, View(), 0)
-        return Stream(stream, headers=headers, media_type="application/jsonl")
+    """The answer to a submission: its job."""
     preferences = Preferences.of(request)
     wait = preferences.wait_seconds
     view = await (
@@ -101,7 +120,52 @@ async def _answer(request: Request, context: Context, accepted: Accepted, *, cre
     )
     results = None if wait is None else await _inline_results(context, view)
     status = 200 if view.job.status.finished or not created else 202
-    return _job_response(view, results, status, headers | preferences.applied)
+    return _job_response(view, results, status, _headers(request, accepted) | preferences.applied)
+
+
+def _results_of(request: Request, context: Context, accepted: Accepted) -> Response:
+    """The answer to a submission with `follow=1`: its results, as they come."""
+    lines = follow_lines(context.jobs, accepted.job_id, View(), 0)
+    headers = _headers(request, accepted) | STREAM_HEADERS
+    return Stream(lines, headers=headers, media_type="application/jsonl")
+
+
+def _headers(request: Request, accepted: Accepted) -> dict[str, str]:
+    headers = {"Location": f"/v1/jobs/{accepted.job_id}"}
+    if accepted.replayed and "idempotency-key" in request.headers:
+        headers["Idempotent-Replayed"] = "true"
+    return headers
+
+
+async def _check_cursor(context: Context, cursor: str) -> None:
+    """Invalid if the cursor's job is gone: the page after it would look like the end of the list."""
+    try:
+        await context.jobs.get(cursor)
+    except NotFound:
+        detail = "that job is not here any more; start again without a cursor"
+        raise Invalid(f"cursor: {detail}.", [Fault(detail, parameter="cursor")]) from None
+
+
+async def _changed(context: Context, job_id: str, known: str, seconds: float) -> JobView:
+    """The job once it is not what the client knows, or has finished, or after the time."""
+    jobs, clock = context.jobs, context.clock
+    deadline = clock.monotonic() + seconds
+    while True:
+        bell = jobs.bell(job_id)
+        seen = bell.rings if bell else 0
+        view = await jobs.get(job_id)
+        left = deadline - clock.monotonic()
+        if _tag(view) not in known or bell is None or left <= 0 or jobs.closing.is_set():
+            return view
+        await bell.wait(seen, left)
+
+
+def _tag(view: JobView) -> str:
+    """Changes with everything that happens to the job; a weak validator, as the estimates only grow older."""
+    document = job_document(view)
+    for estimate in ("items_per_second", "eta_seconds", "queue_position"):
+        del document[estimate]
+    return f'W/"{hashlib.sha256(msgspec.json.encode(document)).hexdigest()[:32]}"'
 
 
 async def _inline_results(context: Context, view: JobView) -> bytes | None:
@@ -114,19 +178,11 @@ async def _inline_results(context: Context, view: JobView) -> bytes | None:
 
 
 def _job_response(
-    view: JobView,
-    results: bytes | None,
-    status: int,
-    headers: dict[str, str] | None = None,
-    request: Request | None = None,
+    view: JobView, results: bytes | None, status: int, headers: Mapping[str, str] | None = None
 ) -> Response:
     body = msgspec.json.encode(job_document(view, results))
     headers = dict(headers or {})
     if not view.job.status.finished:
         eta = view.eta_seconds or 1
         headers["Retry-After"] = str(round(min(max(eta, 1), RETRY_AFTER_SECONDS_MAX)))
-    if request is not None:
-        headers["ETag"] = etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        if etag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
     return Response(body, status, headers, "application/json")

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.domain.errors import Malformed, TooLarge
+from app.domain.errors import Invalid, Malformed, TooLarge
 
 FIELD_BYTES_MAX = 1 << 20
 FIELDS_MAX = 100
@@ -63,19 +63,22 @@ class FormReader:
         self._writer: FileWriter | None = None
         self._value = bytearray()
         self._complete = False
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": self._on_header_field,
-                "on_header_value": self._on_header_value,
-                "on_header_end": self._on_header_end,
-                "on_headers_finished": self._on_headers,
-                "on_part_data": self._on_data,
-                "on_part_end": self._on_end,
-                "on_end": self._on_complete,
-            },
-        )
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": self._on_header_field,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers,
+                    "on_part_data": self._on_data,
+                    "on_part_end": self._on_end,
+                    "on_end": self._on_complete,
+                },
+            )
+        except FormParserError as error:
+            raise Malformed(f"The boundary of multipart/form-data cannot be used: {error}.") from None
 
     async def read(self, pieces: AsyncIterator[bytes]) -> Form:
         """The form, once its body has ended.  Malformed if that was not its end."""
@@ -83,7 +86,7 @@ class FormReader:
             async for piece in pieces:
                 self._parser.write(piece)
             self._parser.finalize()
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise Malformed(f"The body is not multipart/form-data: {error}.") from None
         finally:
             self._close()
@@ -107,6 +110,8 @@ class FormReader:
 
     def _on_headers(self) -> None:
         _, self._disposition = parse_options_header(self._headers.get(b"content-disposition", b""))
+        if b"name" not in self._disposition:
+            raise Malformed("A part of the form has no name: Content-Disposition: form-data; name=….")
         if b"filename" in self._disposition:
             self._opened = self._writing()
             self._writer = self._opened.__enter__()
@@ -124,12 +129,14 @@ class FormReader:
 
     def _on_end(self) -> None:
         if self._writer is None:
-            field_name = self._disposition.get(b"name", b"").decode("utf-8", "replace")
+            field_name = self._disposition[b"name"].decode("utf-8", "replace")
+            if field_name in self._form.fields:
+                raise Invalid(f"The form has two fields {field_name[:100]!r}; say which one you mean.")
             self._form.fields[field_name] = self._value.decode("utf-8", "replace")
             if len(self._form.fields) > FIELDS_MAX:
                 raise TooLarge(f"A form may have {FIELDS_MAX} fields.")
             return
-        name = _base_name(self._disposition[b"filename"])
+        name = base_name(self._disposition[b"filename"].decode("utf-8", "replace"))
         media_type = self._headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
         size = self._writer.size_bytes
         self._form.files.append(UploadedFile(self._writer.commit(), name, media_type, size))
@@ -144,7 +151,7 @@ class FormReader:
         self._opened = self._writer = None
 
 
-def _base_name(filename: bytes) -> str | None:
-    """The name without folders, whichever way they are written."""
-    name = filename.decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
+def base_name(path: str) -> str | None:
+    """The name without folders, whichever way they are written, and without control characters."""
+    name = path.replace("\\", "/").rpartition("/")[2]
     return "".join(char for char in name if char.isprintable())[:255] or None

@@ -12,25 +12,19 @@ class Preferences:
     """What the client prefers; what cannot be understood is ignored, as the RFC asks."""
 
     wait_seconds: float | None = None
-    strict: bool = False
 
     @classmethod
     def of(cls, request: Request) -> "Preferences":
-        wait, strict = None, False
+        wait = None
         for header in request.headers.getlist("prefer"):
             for preference in header.split(","):
                 name, _, value = preference.partition(";")[0].partition("=")
                 value = value.strip().strip('"')
-                match name.strip().lower():
-                    case "wait" if value.isdecimal():
-                        wait = min(float(value), WAIT_SECONDS_MAX)
-                    case "handling":
-                        strict = value.lower() == "strict"
-        return cls(wait, strict)
+                if name.strip().lower() == "wait" and value.isdecimal():
+                    wait = min(float(value), WAIT_SECONDS_MAX)
+        return cls(wait)
 
     @property
     def applied(self) -> dict[str, str]:
         """The header that says which preferences were honoured."""
-        names = [f"wait={self.wait_seconds:g}"] if self.wait_seconds is not None else []
-        names += ["handling=strict"] if self.strict else []
-        return {"Preference-Applied": ", ".join(names)} if names else {}
+        return {} if self.wait_seconds is None else {"Preference-Applied": f"wait={self.wait_seconds:g}"}

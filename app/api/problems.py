@@ -13,11 +13,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Mount
 
 from app.domain.errors import Fault, Invalid, MillpondError
 
 MEDIA_TYPE = "application/problem+json"
 FAULTS_MAX = 20
+INSTANCE_CHARS_MAX = 200
 
 STATUS: Mapping[str, int] = {
     "bad-request": 400,
@@ -32,6 +34,7 @@ STATUS: Mapping[str, int] = {
     "invalid": 422,
     "unknown-task": 422,
     "over-quota": 429,
+    "head-too-large": 431,
     "internal": 500,
     "unavailable": 503,
     "storage-full": 507,
@@ -51,7 +54,7 @@ log = logging.getLogger(__name__)
 def problem(
     code: str,
     detail: str,
-    instance: str,
+    instance: str | None = None,
     *,
     faults: Sequence[Fault] = (),
     headers: Mapping[str, str] | None = None,
@@ -63,12 +66,19 @@ def problem(
         "title": TITLES.get(code) or HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "instance": instance,
     }
+    if instance is not None:
+        body["instance"] = instance[:INSTANCE_CHARS_MAX]
     if faults:
         body["errors"] = [_fault(fault) for fault in faults[:FAULTS_MAX]]
         body["errors_total"] = len(faults)
     return Response(msgspec.json.encode(body), status, headers, MEDIA_TYPE)
+
+
+def place(request: Request) -> str:
+    """The path of the request, percent-encoded as it came: a URI reference, as RFC 9457 wants it."""
+    path: bytes = request.scope["raw_path"]
+    return path.decode("ascii", "replace")
 
 
 def _fault(fault: Fault) -> dict[str, Any]:
@@ -98,35 +108,48 @@ def _of_ours(request: Request, error: Exception) -> Response:
     if STATUS[error.code] == 500:
         log.error("%s %s: %s", request.method, request.url.path, error.detail)
     faults = error.faults if isinstance(error, Invalid) else ()
-    return problem(error.code, error.detail, request.url.path, faults=faults, headers=headers)
+    return problem(error.code, error.detail, place(request), faults=faults, headers=headers)
 
 
 def _of_starlette(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return _of_method(request)
     code = _BY_STATUS.get(error.status_code, "bad-request")
-    detail = {
-        "not-found": "There is nothing here; /docs lists what there is.",
-        "method-not-allowed": f"{request.method} is not for this resource.",
-    }.get(code, str(error.detail))
-    return problem(code, detail, request.url.path, headers=error.headers)
+    detail = "There is nothing here; /docs lists what there is." if code == "not-found" else str(error.detail)
+    return problem(code, detail, place(request), headers=error.headers)
+
+
+def _of_method(request: Request) -> Response:
+    """405, with every method that the resource has (RFC 9110, 15.5.6): a route knows only its own."""
+    scope = {"type": "http", "path": request.scope["path"], "root_path": "", "headers": []}
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]
+    methods = [
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches(scope | {"method": method})[0] is Match.FULL for route in routes)
+    ] or ["GET"]  # files
+    if "GET" in methods:
+        methods.insert(1, "HEAD")
+    allow = ", ".join(methods)
+    detail = f"{request.method} is not for this resource, which has {allow}."
+    return problem("method-not-allowed", detail, place(request), headers={"Allow": allow})
 
 
 def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = [
-        Fault(entry["msg"], parameter=str(entry["loc"][-1]))
-        if entry["loc"][0] in ("query", "header", "path")
-        else Fault(entry["msg"], pointer="".join(f"/{part}" for part in entry["loc"][1:]))
-        for entry in error.errors()
+        Fault(entry["msg"].removeprefix("Value error, "), parameter=str(entry["loc"][-1]))
+        for entry in error.errors()  # of paths and queries: bodies are read by hand
     ]
-    named = ", ".join(sorted({fault.parameter or fault.pointer or "body" for fault in faults}))
-    return problem("invalid", f"Not valid: {named}.", request.url.path, faults=faults)
+    told = "; ".join(f"{fault.parameter}: {fault.detail}" for fault in faults[:3])
+    return problem("invalid", f"Not valid: {told}.", place(request), faults=faults)
 
 
 def _of_disconnect(request: Request, _: Exception) -> Response:
     """The client is gone; nobody reads this."""
-    return problem("malformed", "The request body ended before it was complete.", request.url.path)
+    return problem("malformed", "The request body ended before it was complete.", place(request))
 
 
 def _of_bug(request: Request, _: Exception) -> Response:
-    return problem("internal", "Something went wrong here; it has been logged.", request.url.path)
+    return problem("internal", "Something went wrong here; it has been logged.", place(request))

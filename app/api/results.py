@@ -6,15 +6,13 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from app.api.context import Ctx
-from app.api.jobs import JobId
+from app.api.jobs import After, JobId
 from app.api.schemas import array_of_lines
-from app.api.streaming import Stream, available, follow
+from app.api.streaming import STREAM_HEADERS, Stream, available, follow
 from app.domain.item import Order, Outcome, View
 from app.service.jobs import WAIT_SECONDS_MAX
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
-
-After = Annotated[int, Query(ge=0, description="how many lines of this view you have")]
 
 PAGE_LINES_MAX = 10_000
 _PAGE_BYTES_MAX = 8 << 20
@@ -35,20 +33,18 @@ async def get_results(
     ] = 0,
 ) -> Response:
     """A page of results."""
-    jobs = context.jobs
+    jobs, clock = context.jobs, context.clock
     await jobs.get(job_id)
     view = View(order, status)
-    bell = jobs.bell(job_id)
-    page = await jobs.results(job_id, view, after, limit, _PAGE_BYTES_MAX)
-    loop_deadline = context.clock.monotonic() + wait
-    while not page.count and bell is not None and not jobs.closing.is_set():
-        left = loop_deadline - context.clock.monotonic()
-        if left <= 0:
-            break
-        seen = bell.rings
-        await bell.wait(seen, left)
+    deadline = clock.monotonic() + wait
+    while True:
         bell = jobs.bell(job_id)
+        seen = bell.rings if bell else 0  # before the reading: what comes meanwhile must not be slept through
         page = await jobs.results(job_id, view, after, limit, _PAGE_BYTES_MAX)
+        left = deadline - clock.monotonic()
+        if page.count or bell is None or left <= 0 or jobs.closing.is_set():
+            break
+        await bell.wait(seen, left)
     complete = bell is None and not (await jobs.results(job_id, view, page.next_after, 1)).count
     document = {
         "results": array_of_lines(page.lines),
@@ -80,5 +76,5 @@ async def get_result_lines(
     read = follow if follow_ == "1" else available
     accept = request.headers.get("accept", "")
     media_type = next((kind for kind in _JSONL if kind in accept), _JSONL[0])
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return Stream(read(context.jobs, job_id, view, after), headers=headers, media_type=media_type)
+    lines = read(context.jobs, job_id, view, after)
+    return Stream(lines, headers=STREAM_HEADERS, media_type=media_type)

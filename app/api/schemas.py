@@ -1,7 +1,7 @@
 """What submissions say, checked; and what jobs look like in answers."""
 
-import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -15,31 +15,61 @@ from app.service.jobs import JobView
 
 JOB_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 METADATA_BYTES_MAX = 16 << 10
+PARAMS_BYTES_MAX = 1 << 20
+DEPTH_MAX = 64
+"""Of `params` and `metadata`, which stand in every Job: what is nested deeper, not every parser reads."""
+NAME_CHARS_MAX = 100
+"""A name that a caller made up is told back to this length."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SHARE = re.compile(r"[0-9]{1,3}(\.[0-9]+)?%")
 SECONDS_MAX = 366 * 86400.0
+
+
+def _without_controls(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("no control characters, please")
+    return text
+
+
+Plain = Annotated[str, Field(max_length=200), AfterValidator(_without_controls)]
+"""Text that people read."""
 
 
 def _percentage(text: str) -> str:
     try:
-        parse_share(text)
+        if _SHARE.fullmatch(text):
+            parse_share(text)
+            return text
     except ValueError:
-        raise ValueError('give a number of items, or a share like "3%"') from None
-    return text
+        pass
+    raise ValueError('give a number of items, or a share like "3%"')
 
 
 def _whole_number_or_percentage(value: int | str) -> int | str:
-    if isinstance(value, str) and value.isdecimal():
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
         return int(value)
     return value if isinstance(value, int) else _percentage(value)
 
 
-def _small(value: dict[str, Any] | None) -> dict[str, Any] | None:
-    if value is not None and len(json.dumps(value)) > METADATA_BYTES_MAX:
-        raise ValueError(f"more than {METADATA_BYTES_MAX} bytes")
-    return value
+def _small(bytes_max: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A check that an object can be kept, and shown in every answer."""
+
+    def check(value: dict[str, Any]) -> dict[str, Any]:
+        level: list[Any] = [value]
+        for _ in range(DEPTH_MAX):
+            level = [child for node in level for child in _children(node)]
+        if level:
+            raise ValueError(f"nested deeper than {DEPTH_MAX}")
+        if len(msgspec.json.encode(value)) > bytes_max:
+            raise ValueError(f"more than {bytes_max} bytes")
+        return value
+
+    return check
 
 
-def _object(value: object) -> object:
-    return json.loads(value) if isinstance(value, str) else value
+def _children(node: Any) -> Iterable[Any]:
+    children = node.values() if isinstance(node, dict) else node
+    return (child for child in children if isinstance(child, dict | list))
 
 
 Seconds = Annotated[float, Field(gt=0, le=SECONDS_MAX, allow_inf_nan=False)]
@@ -51,7 +81,11 @@ class SubmitOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     task: str = Field(max_length=200, description="name of the task that runs each item")
-    params: dict[str, Any] = Field({}, description="keyword arguments common to all items; an item's own win")
+    params: Annotated[
+        dict[str, Any],
+        AfterValidator(_small(PARAMS_BYTES_MAX)),
+        Field(description="keyword arguments common to all items; an item's own win"),
+    ] = {}  # pydantic copies a default
     chunksize: Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = "auto"
     priority: Priority = "normal"
     max_attempts: Annotated[int, Field(ge=1, le=100)] | None = None
@@ -67,17 +101,20 @@ class SubmitOptions(BaseModel):
     max_in_flight: Annotated[int, Field(ge=1)] | None = None
     retention_seconds: Seconds | None = None
     key_field: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    label: Annotated[str, Field(max_length=200)] | None = None
-    metadata: Annotated[dict[str, Any] | None, AfterValidator(_small)] = None
+    label: Plain | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(_small(METADATA_BYTES_MAX))] | None = None
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, of_query: bool) -> "SubmitOptions":
-        """The options, or Invalid naming each that is wrong and what would be right."""
+        """The options, or Invalid naming each that is wrong and what would be right.
+
+        Those of a query string are texts; in JSON a number is a number, and `true` or "1" is none.
+        """
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(values, strict=not of_query)
         except ValidationError as error:
             faults = list(_faults(error, of_query=of_query))
-        told = "; ".join(f"{fault.parameter or fault.pointer}: {fault.detail}" for fault in faults[:3])
+        told = "; ".join(f"{fault.pointer or fault.parameter}: {fault.detail}" for fault in faults[:3])
         raise Invalid(f"Not valid: {told}.", faults)
 
     def options(self, task: Mapping[str, Any], retention_seconds: float) -> Options:
@@ -97,15 +134,16 @@ class SubmitOptions(BaseModel):
 
 
 def _faults(error: ValidationError, *, of_query: bool) -> Iterable[Fault]:
-    seen = set()
+    details: dict[str, str] = {}
     for entry in error.errors(include_url=False, include_input=False, include_context=False):
-        name = str(entry["loc"][0]) if entry["loc"] else ""
+        name = str(entry["loc"][0])[:NAME_CHARS_MAX] if entry["loc"] else ""
         detail = entry["msg"].removeprefix("Value error, ")
         if entry["type"] == "extra_forbidden":
             detail = f"no such option; there are {', '.join(SubmitOptions.model_fields)}"
-        if name in seen:  # the branches of a union complain one by one
-            continue
-        seen.add(name)
+        if name in details:  # the branches of a union complain one by one
+            detail = f"{details[name]}, or {detail.removeprefix('Input should be ')}"
+        details[name] = detail
+    for name, detail in details.items():
         yield Fault(detail, parameter=name) if of_query else Fault(detail, pointer=f"/{name}")
 
 

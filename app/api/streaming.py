@@ -13,6 +13,8 @@ from app.service.jobs import Jobs
 
 HEARTBEAT_SECONDS = 4.0
 LINES_MAX = 10_000
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""So that no proxy keeps a stream, or holds it back."""
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -5,6 +5,7 @@ Invariant: task, options and quota are checked before the items are read, wherev
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,7 +17,7 @@ from fastapi import Request
 from app.api import body
 from app.api.context import Context
 from app.api.multipart import Form, FormReader
-from app.api.schemas import SubmitOptions
+from app.api.schemas import NAME_CHARS_MAX, SubmitOptions
 from app.domain.errors import Fault, Invalid, Malformed, WrongMediaType
 from app.domain.item import Block
 from app.service.intake import LineCutter, blocks_of, split_array
@@ -29,7 +30,6 @@ _JSONL_HINT = (
     "Send many items as JSON lines, which have no limit:"
     " curl -T items.jsonl '…/v1/jobs/my-id?task=…', one item per line."
 )
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 async def submit(request: Request, context: Context, job_id: str | None) -> Accepted:
@@ -37,7 +37,7 @@ async def submit(request: Request, context: Context, job_id: str | None) -> Acce
     context.jobs.check_open()
     key = _idempotency_key(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    query = [(name, value) for name, value in _query(request) if name not in _FLAGS]
+    query = {name: value for name, value in _query(request).items() if name not in _FLAGS}
     submission = _Submission(request, context, query, job_id, key)
     if media_type in JSONL or (not media_type and job_id is not None):
         return await submission.take_lines()
@@ -58,7 +58,7 @@ class _Submission:
         self,
         request: Request,
         context: Context,
-        query: Sequence[tuple[str, str]],
+        query: Mapping[str, str],
         job_id: str | None,
         idempotency_key: str | None,
     ) -> None:
@@ -67,11 +67,11 @@ class _Submission:
         self._query = query
         self._job_id = job_id
         self._key = idempotency_key
-        self._digest = hashlib.sha256(msgspec.json.encode(sorted(query)))
+        self._digest = hashlib.sha256(msgspec.json.encode([job_id, sorted(query.items())]))
 
     async def take_json(self) -> Accepted:
         if self._query:
-            name = self._query[0][0]
+            name = _shown(next(iter(self._query)))
             detail = "with a JSON body, options are members of that body"
             raise Invalid(f"{name}: {detail}.", [Fault(detail, parameter=name)])
         data = await body.read(self._request, self._context.settings.max_body_bytes, _JSONL_HINT)
@@ -79,17 +79,17 @@ class _Submission:
         members = _members(data)
         items = members.pop("items", None)
         if items is None:
-            raise Invalid("`items` is missing: the array of inputs.", [Fault("missing", pointer="/items")])
-        options = SubmitOptions.parse(
-            {name: msgspec.json.decode(raw) for name, raw in members.items()}, of_query=False
-        )
+            detail = "is missing: the array of inputs"
+            raise Invalid(f"/items: {detail}.", [Fault(detail, pointer="/items")])
+        values = {name: _decoded(name, raw) for name, raw in members.items()}
+        options = SubmitOptions.parse(values, of_query=False)
         draft = self._draft(options, of_query=False)
         return await self._context.jobs.submit(
             draft, split_array(items, self._context.settings.max_item_bytes)
         )
 
     async def take_lines(self) -> Accepted:
-        options = SubmitOptions.parse(self._option_values(dict(self._query)), of_query=True)
+        options = SubmitOptions.parse(self._option_values(self._query), of_query=True)
         self._draft(options, of_query=True)  # so that what is wrong is told before the body is sent
         jobs = self._context.jobs
         cutter = LineCutter(self._context.settings.max_item_bytes)
@@ -107,7 +107,8 @@ class _Submission:
             self._request.headers["content-type"], self._context.blobs.writing, settings.max_file_bytes
         )
         form = await reader.read(body.chunks(self._request))
-        options = SubmitOptions.parse(self._option_values(dict(self._query) | form.fields), of_query=True)
+        _refuse_twice([*self._query, *form.fields])
+        options = SubmitOptions.parse(self._option_values({**self._query, **form.fields}), of_query=True)
         self._digest.update(msgspec.json.encode([form.fields, [(file.id, file.name) for file in form.files]]))
         draft = self._draft(options, of_query=True)
         blocks = self._file_items(self._context.jobs.task(options.task), form)
@@ -161,8 +162,22 @@ class _Submission:
         return values
 
 
-def _query(request: Request) -> list[tuple[str, str]]:
-    return parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+def _query(request: Request) -> dict[str, str]:
+    """The query's parameters; Malformed if it is not UTF-8, Invalid if it says one twice."""
+    try:
+        text = request.scope["query_string"].decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise Malformed("The query string is not UTF-8, percent-encoded.") from None
+    _refuse_twice([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    for name, number in Counter(names).items():
+        if number > 1:
+            detail = f"given {number} times; say which one you mean"
+            raise Invalid(f"{_shown(name)}: {detail}.", [Fault(detail, parameter=_shown(name))])
 
 
 def _idempotency_key(request: Request) -> str | None:
@@ -179,17 +194,46 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
+class _Name(str):
+    """The name of a member; a type of its own has the decoder show each to its hook."""
+
+
 def _members(data: bytes) -> dict[str, msgspec.Raw]:
-    """The members of a JSON object, undecoded; Malformed if `data` is anything else."""
+    """The members of a JSON object, undecoded.
+
+    Malformed if `data` is anything else; Invalid if a name is there twice, of which a parser would drop one.
+    """
+    names: set[str] = set()
+
+    def once(_: type, name: str) -> _Name:
+        if name in names:
+            detail = "is there twice; say which one you mean"
+            raise Invalid(f"/{_shown(name)}: {detail}.", [Fault(detail, pointer=f"/{_shown(name)}")])
+        names.add(name)
+        return _Name(name)
+
     try:
         data.decode()  # a span is not looked into here, so its encoding must be checked as a whole
-        return _decode_object(data)
+        members = msgspec.json.Decoder(dict[_Name, msgspec.Raw], dec_hook=once).decode(data)
+        return {str(name): raw for name, raw in members.items()}
     except UnicodeDecodeError as error:
         raise Malformed(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
     except msgspec.ValidationError:
         raise Malformed('The body must be an object: {"task": "…", "items": […]}.') from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise Malformed(f"The body is not JSON: {error}.") from None
+
+
+def _decoded(name: str, raw: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        detail = f"cannot be read: {error}"
+        raise Invalid(f"/{_shown(name)}: {detail}.", [Fault(detail, pointer=f"/{_shown(name)}")]) from None
+
+
+def _shown(name: str) -> str:
+    return name[:NAME_CHARS_MAX]
 
 
 def _json_object(name: str, text: str) -> dict[str, Any]:
@@ -216,11 +260,12 @@ def _check_params(task: Mapping[str, Any], params: Mapping[str, Any], *, of_quer
         return
     known = task["params_schema"]["properties"]
     faults = []
-    for error in jsonschema_rs.Draft202012Validator(task["params_schema"]).iter_errors(dict(params)):
-        path = [str(part) for part in error.instance_path]
+    validator = jsonschema_rs.Draft202012Validator(task["params_schema"], mask="this")
+    for error in validator.iter_errors(dict(params)):
+        path = [_shown(str(part)) for part in error.instance_path]
         detail = error.message.partition("\n")[0][:200]
         if not path and (unknown := sorted(set(params) - set(known))):
-            path = unknown[:1]
+            path = [_shown(unknown[0])]
             detail = f"task {task['name']!r} has no such parameter; it has {', '.join(known) or 'none'}"
         if of_query:
             faults.append(Fault(detail, parameter=f"param.{'.'.join(path)}"))

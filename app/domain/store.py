@@ -21,7 +21,7 @@ class Query:
     status: Status | None = None
     task: str | None = None
     text: str | None = None
-    """Is part of the id or the label."""
+    """Is part of the id, or of the label whatever its case."""
     cursor: str | None = None
     """The id of the last job of the page before."""
 
@@ -93,22 +93,22 @@ class JobStore(Protocol):
     ) -> None:
         """Add segments to their jobs' logs, in the order given; save the jobs' states; note who names which file.
 
-        One transaction: counts never disagree with the log.
+        One transaction: counts never disagree with the log.  ServiceError for a segment that is there already.
         """
         ...
 
     async def save_job(self, job: Job) -> None:
-        """Write the job's state over what was there."""
+        """Write the job's state over what was there; nothing if it is gone."""
         ...
 
     async def delete_job(self, job_id: str) -> None:
-        """Forget the job, its items and its results."""
+        """Forget the job, its items and its results; harmless if it is gone.  Its key stays used."""
         ...
 
     async def read_results(
         self, job_id: str, view: View, after: int, *, lines_max: int, bytes_max: int, settled: bool
     ) -> Page:
-        """The view's lines after the first `after`: at least one where there is one, and within the limits else.
+        """The view's lines after the first `after`: as many as both limits allow, but one where there is one.
 
         By index, only lines before which no item of the job can still get one: all, if the job is `settled`
         (finished), else those of the gapless range from index 0 on.
@@ -122,5 +122,5 @@ class JobStore(Protocol):
     async def get_file(self, file_id: str) -> StoredFile | None: ...
 
     async def delete_file(self, file_id: str) -> None:
-        """Conflict if an unfinished job names it."""
+        """Forget a file; harmless if it is gone.  Conflict if the results of a job name it."""
         ...

@@ -12,7 +12,7 @@ from typing import Any
 
 from app.domain.clock import Clock, new_id
 from app.domain.engine import Engine
-from app.domain.errors import Conflict, Invalid, NotFound, Unavailable, UnknownTask
+from app.domain.errors import Conflict, Gone, Invalid, NotFound, Unavailable, UnknownTask
 from app.domain.item import Block, Page, View
 from app.domain.job import Counts, Event, Job, Options, Status, step
 from app.domain.store import JobStore, Query
@@ -172,6 +172,10 @@ class Jobs:
             )
         if draft.idempotency_key is not None and (replay := await self._store.replay(draft.idempotency_key)):
             if replay.fingerprint == draft.fingerprint:
+                if await self._find(replay.job_id) is None:
+                    raise Gone(
+                        f"This Idempotency-Key made job {replay.job_id!r}, which was deleted; use a new key."
+                    )
                 return Accepted(replay.job_id, replayed=True)
             raise Invalid(
                 f"This Idempotency-Key was used for job {replay.job_id!r}, with another payload; use a new key."

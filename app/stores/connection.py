@@ -25,7 +25,8 @@ READERS = 2
 GROUP_MAX = 256
 BUSY_SECONDS = 5.0
 
-_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
+_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
+"""The last is the file of the write-ahead log's index, which cannot be made or grown."""
 
 
 def connect(path: Path, durability: Durability) -> sqlite3.Connection:
@@ -60,7 +61,10 @@ class Database:
 
     def open(self) -> sqlite3.Connection:
         """Start; the connection returned is the writer's, to migrate with before the first write."""
-        self._writer = connect(self._path, self._durability)
+        try:
+            self._writer = connect(self._path, self._durability)
+        except sqlite3.Error as error:
+            raise translated(error) from error
         self._thread = threading.Thread(target=self._write_forever, name="store-writer", daemon=True)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._thread.start()
@@ -84,11 +88,11 @@ class Database:
         """Run `look` on a reader's thread; it sees one state of the database."""
 
         def run() -> T:
-            connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-            if connection is None:
-                connection = self._local.connection = connect(self._path, self._durability)
-                self._connections.append(connection)
             try:
+                connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+                if connection is None:
+                    connection = self._local.connection = connect(self._path, self._durability)
+                    self._connections.append(connection)
                 connection.execute("BEGIN")
                 try:
                     return look(connection)

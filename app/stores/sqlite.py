@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
-from app.domain.errors import Conflict, ServiceError
+from app.domain.errors import Conflict, ServiceError, StorageFull
 from app.domain.item import Block, Page, Segment, View
 from app.domain.job import FINISHED, Job, Status
 from app.domain.store import Query, Replay, StoredFile
-from app.stores.connection import Database, Durability
+from app.stores.connection import Database, Durability, translated
 from app.stores.reading import read_page
 from app.stores.rows import JOB_COLUMNS, job_to_row, row_to_file, row_to_job
 
@@ -31,11 +31,20 @@ class SqliteStore:
         self._database = Database(path, durability)
 
     def open(self) -> None:
-        """Open the file, bring its schema up to date, and forget uploads that never became jobs."""
+        """Open the file, bring its schema up to date, and forget uploads that never became jobs.
+
+        ServiceError if that cannot be done; then nothing is left open.
+        """
         connection = self._database.open()
-        migrate(connection)
-        connection.execute("DELETE FROM blocks WHERE owner IN (SELECT name FROM uploads)")
-        connection.execute("DELETE FROM uploads")
+        try:
+            migrate(connection)
+            _forget_uploads(connection)
+        except sqlite3.Error as error:
+            self._database.close()
+            raise translated(error) from error
+        except BaseException:
+            self._database.close()
+            raise
 
     def close(self) -> None:
         self._database.close()
@@ -218,6 +227,17 @@ def _insert_blocks(connection: sqlite3.Connection, owner: str, blocks: Iterable[
         "INSERT INTO blocks (owner, first, count, lines) VALUES (?, ?, ?, ?)",
         [(owner, block.first, block.count, block.lines) for block in blocks],
     )
+
+
+def _forget_uploads(connection: sqlite3.Connection) -> None:
+    """Drop what belongs to no job.  On a full disk it stays, seen by nobody, until the next start."""
+    uploads = connection.execute("SELECT name FROM uploads").fetchall()
+    try:
+        connection.executemany("DELETE FROM blocks WHERE owner = ?", uploads)
+        connection.executemany("DELETE FROM uploads WHERE name = ?", uploads)
+    except sqlite3.OperationalError as error:
+        if not isinstance(translated(error), StorageFull):
+            raise
 
 
 def _update_job(connection: sqlite3.Connection, job: Job) -> None:

@@ -1,0 +1,113 @@
+"""HTTP/1.1 as uvicorn reads it, with a limit on what comes before a body, and with our own refusals.
+
+Invariant: what cannot be read as HTTP is answered with a problem too, and of no head is more kept than
+`HEAD_BYTES_MAX` and one read of the socket.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.api.problems import problem
+
+HEAD_BYTES_MAX = 64 << 10
+"""Request line and headers together."""
+LINGER_SECONDS = 1.0
+_SEPARATORS_BYTES = len(": \r\n")
+
+
+_NOT_HTTP = (
+    "This cannot be read as HTTP/1.1: its method is none that HTTP knows, its address is not percent-encoded,"
+    " or a header or the body's framing is broken."
+)
+
+
+@dataclass(slots=True)
+class _Head:
+    """The request line and headers that are being read."""
+
+    parsed_bytes: int = 0
+    read_bytes: int = 0
+
+
+class _HeadTooLarge(Exception):
+    pass
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    _head: _Head | None = None
+    _refused = False
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        head = self._head
+        super().data_received(data)
+        if head is not None and head is self._head:  # all of it belongs to this head, which goes on
+            head.read_bytes += len(data)
+            if head.read_bytes > HEAD_BYTES_MAX:
+                self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head = _Head()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head is None:
+            return  # a trailer, after the body: nobody here reads it
+        super().on_header(name, value)
+        self._count(len(name) + len(value) + _SEPARATORS_BYTES)
+
+    def on_headers_complete(self) -> None:
+        self._head = None
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn always says the same
+        """Answer what the parser, or one of the above, has refused."""
+        if self._head is not None and self._head.parsed_bytes > HEAD_BYTES_MAX:
+            self._refuse_head()
+        else:
+            self._refuse("malformed", _NOT_HTTP)
+
+    def _count(self, size: int) -> None:
+        assert self._head is not None
+        self._head.parsed_bytes += size
+        if self._head.parsed_bytes > HEAD_BYTES_MAX:
+            raise _HeadTooLarge  # the parser stops, and asks for `send_400_response`
+
+    def _refuse_head(self) -> None:
+        detail = (
+            f"The address and the headers may have {HEAD_BYTES_MAX} bytes together; send more in the body."
+        )
+        self._refuse("head-too-large", detail)
+
+    def _refuse(self, code: str, detail: str) -> None:
+        """The last answer on this connection, unless one is on its way, which is then cut off.
+
+        What still comes in is read and dropped for a moment: closing at once would have the client's system throw
+        the answer away with the connection (RFC 9112, 9.6).
+        """
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            answer = problem(code, detail)
+            status = HTTPStatus(answer.status_code)
+            headers = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
+            lines = [b"HTTP/1.1 %d %b" % (status, status.phrase.encode())]
+            lines += [name + b": " + value for name, value in headers]
+            self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        else:
+            self.transport.close()

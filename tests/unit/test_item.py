@@ -1,0 +1,161 @@
+"""Result lines and items, as bytes."""
+
+import json
+import mmap
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.domain.item import Block, Page, Segment, cut, failure_line, holes, is_failure, key_of, take
+from workers.chunk import Runner
+from workers.task import TaskSpec, task
+from workers.wire import Frame, Kind, Marks
+
+texts = st.text('ab"\\{}:,é\n\r\u2028🌙', max_size=8) | st.sampled_from(
+    ['","error":{}', '\\","error":', '{"index":0,"error":1}', "error", "output"]
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(-1e9, 1e9) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@task
+def fail_or_give_back(item: object) -> object:
+    """Raise where the item says so."""
+    if isinstance(item, dict) and item.get("fail"):
+        raise ValueError(str(item.get("value")))
+    return item
+
+
+def lines_of_a_worker(items: list[object], key_field: str | None, attempt: int) -> bytes:
+    """What a real worker writes for these items."""
+    sent: list[Frame] = []
+    marks = Marks(mmap.mmap(-1, 64), 0)
+    marks.clear()
+    header = {
+        "task": "fail_or_give_back", "params": "{}", "attempt": attempt, "max_attempts": attempt,
+        "key_field": key_field, "limit": 0,
+    }  # fmt: skip
+    lines = b"".join(msgspec.json.encode(item) + b"\n" for item in items)
+    runner = Runner({"fail_or_give_back": TaskSpec.of(fail_or_give_back)}, marks, sent.append)
+    runner.run(Frame(Kind.CHUNK, json.dumps(header).encode() + b"\n" + lines, 1, 0, len(items)))
+    return b"".join(frame.body.partition(b"\n")[2] for frame in sent if frame.kind is Kind.PART)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries({"fail": st.booleans(), "id": json_values, "value": json_values}), max_size=6
+    ),
+    st.sampled_from([None, "id", "absent"]),
+    st.integers(1, 3),
+)
+@example([{"fail": True, "id": 'a","output":"', "value": 0}], "id", 1)
+@example([{"fail": False, "id": '\\","error":', "value": 0}], "id", 1)
+def test_a_failure_is_told_by_its_line(items: list[object], key_field: str | None, attempt: int) -> None:
+    """Of the very lines that workers write, whatever keys and outputs say."""
+    lines = lines_of_a_worker(items, key_field, attempt).splitlines(keepends=True)
+
+    assert len(lines) == len(items)
+    for line in lines:
+        assert is_failure(line) == ("error" in json.loads(line))
+
+
+@given(index=st.integers(0, 10**9), key=json_values, attempts=st.integers(1, 9))
+def test_the_line_of_an_item_that_could_not_speak_is_a_failure(
+    index: int, key: object, attempts: int
+) -> None:
+    """It is written like any other: index, key, error, attempts if more than one."""
+    scalar = key if isinstance(key, str | int | float) else None
+    line = failure_line(index, scalar, {"kind": "crashed"}, attempts)
+
+    assert is_failure(line)
+    assert line.endswith(b"\n")
+    expected = {"index": index, "key": scalar, "error": {"kind": "crashed"}, "attempts": attempts}
+    if scalar is None:
+        del expected["key"]
+    if attempts == 1:
+        del expected["attempts"]
+    assert list(json.loads(line).items()) == list(expected.items())
+
+
+@given(
+    fates=st.lists(st.booleans(), max_size=20),
+    outcome=st.sampled_from([None, "succeeded", "failed"]),
+    skip=st.integers(0, 25),
+    most=st.integers(0, 25),
+)
+def test_lines_are_taken_by_outcome_and_place(
+    fates: list[bool], outcome: str | None, skip: int, most: int
+) -> None:
+    """In their order; skipped ones count only if they are of the outcome."""
+    lines = [b'{"index":%d,"%b":1}\n' % (i, b"error" if bad else b"output") for i, bad in enumerate(fates)]
+    chosen = [
+        line
+        for line, bad in zip(lines, fates, strict=True)
+        if outcome in (None, "failed" if bad else "succeeded")
+    ][skip : skip + most]
+
+    assert take(b"".join(lines), outcome, skip, most) == (b"".join(chosen), len(chosen))  # type: ignore[arg-type]
+
+
+@given(
+    lines=st.lists(st.binary(max_size=5).map(lambda line: line.replace(b"\n", b"")), max_size=12),
+    start=st.integers(0, 12),
+    most=st.integers(0, 15),
+)
+def test_a_cut_is_after_so_many_lines(lines: list[bytes], start: int, most: int) -> None:
+    """Or at the end, if there are fewer."""
+    ended = [line + b"\n" for line in lines]
+    offset = len(b"".join(ended[:start]))
+
+    assert cut(b"".join(ended), offset, most) == offset + len(b"".join(ended[start : start + most]))
+
+
+@given(
+    total=st.integers(0, 40), done=st.sets(st.integers(0, 39)), joints=st.lists(st.booleans(), min_size=40)
+)
+def test_holes_are_what_is_not_done(total: int, done: set[int], joints: list[bool]) -> None:
+    """However the done ranges are cut."""
+    ranges: list[tuple[int, int]] = []
+    for index in sorted(index for index in done if index < total):
+        if ranges and sum(ranges[-1]) == index and joints[index]:
+            ranges[-1] = (ranges[-1][0], ranges[-1][1] + 1)
+        else:
+            ranges.append((index, 1))
+
+    left = holes(total, ranges)
+
+    assert [index for first, stop in left for index in range(first, stop)] == [
+        index for index in range(total) if index not in done
+    ]
+    assert all(first < stop for first, stop in left)
+    assert all(one[1] < other[0] for one, other in pairwise(left))  # none could be one
+
+
+@pytest.mark.parametrize(
+    ("item", "key"),
+    [
+        (b'{"id":"a\\"b"}', 'a"b'), (b'{"id":1.5}', 1.5), (b'{"id":false}', False), (b'{"id":0}', 0),
+        (b'{"id":null}', None), (b'{"id":[1]}', None), (b'{"id":{}}', None), (b'{"x":1}', None),
+        (b"[1]", None), (b'"id"', None), (b"1", None), (b"null", None), (b"{", None), (b"", None),
+        (b'{"id":"\xff"}', None), (b"[" * 100_000, None),
+    ],
+)  # fmt: skip
+def test_a_key_is_a_scalar_of_the_item(item: bytes, key: object) -> None:
+    """Of an object that has one there; anything else has none, and that is no error."""
+    found = key_of(item, "id")
+
+    assert (found, type(found)) == (key, type(key))
+    assert key_of(item, None) is None
+
+
+def test_places_add_up() -> None:
+    """Where a block stops and where a page's next one starts."""
+    assert Block(5, 3, b"").stop == 8
+    assert Page(b"", 5, 3).next_after == 8
+    assert Segment("j", 0, 1, 0, 0, 0, b"").lines == b""

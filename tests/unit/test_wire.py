@@ -1,0 +1,94 @@
+"""Frames survive the stream, however it is cut."""
+
+import mmap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.wire import HEADER, NO_LIMIT, SLOT_BYTES, Frame, FrameReader, Kind, Marks, ProtocolError
+
+words = st.integers(0, 2**32 - 1)
+frames = st.builds(Frame, st.sampled_from(Kind), st.binary(max_size=60), words, words, words, words)
+
+
+def stream_of(sent: list[Frame]) -> bytes:
+    return b"".join(frame.header() + frame.body for frame in sent)
+
+
+@given(sent=st.lists(frames, max_size=8), cuts=st.lists(st.integers(0, 700), max_size=12))
+def test_frames_come_out_as_they_went_in(sent: list[Frame], cuts: list[int]) -> None:
+    """For every way to cut the stream, empty pieces included."""
+    stream = stream_of(sent)
+    ends = sorted(min(cut, len(stream)) for cut in cuts)
+    reader = FrameReader()
+
+    got = [
+        frame
+        for start, end in zip([0, *ends], [*ends, len(stream)], strict=True)
+        for frame in reader.feed(stream[start:end])
+    ]
+
+    assert got == sent
+
+
+@given(sent=st.lists(frames, max_size=4))
+def test_a_frame_comes_with_its_last_byte(sent: list[Frame]) -> None:
+    """No later: what is complete is not held back for what follows."""
+    reader = FrameReader()
+    for frame in sent:
+        *all_but_last, last = (bytes([byte]) for byte in stream_of([frame]))
+        assert [found for byte in all_but_last for found in reader.feed(byte)] == []
+        assert list(reader.feed(last)) == [frame]
+
+
+@given(chunk_id=st.integers(0, 2**40))
+def test_a_chunks_number_may_outgrow_its_word(chunk_id: int) -> None:
+    """What travels is its lower 32 bits, in the header and in the mark alike."""
+    (frame,) = FrameReader().feed(stream_of([Frame(Kind.DONE, b"", chunk_id)]))
+
+    assert frame.chunk_id == chunk_id & 0xFFFFFFFF
+
+
+def test_a_length_over_the_limit_is_never_waited_for() -> None:
+    """It is refused as soon as the header is there; what came before it is delivered."""
+    good = Frame(Kind.PART, b"x" * 10)
+    reader = FrameReader(body_bytes_max=10)
+    feed = reader.feed(stream_of([good]) + HEADER.pack(11, Kind.PART, 0, 0, 0, 0))
+
+    assert next(feed) == good
+    with pytest.raises(ProtocolError, match="11 bytes"):
+        next(feed)
+
+
+@given(kind=st.integers(0, 255).filter(lambda kind: kind not in set(Kind)))
+def test_a_kind_that_does_not_exist_is_refused(kind: int) -> None:
+    """Whatever wrote it, it was not our worker."""
+    with pytest.raises(ProtocolError, match=f"kind {kind}"):
+        list(FrameReader().feed(HEADER.pack(0, kind, 0, 0, 0, 0)))
+
+
+@given(chunk_id=words, position=st.integers(0, 2**32 - 2))
+def test_a_mark_names_a_chunk_and_a_place_in_it(chunk_id: int, position: int) -> None:
+    """Or a chunk and no item."""
+    assert Marks.read(chunk_id << 32 | position + 1) == (chunk_id, position)
+    assert Marks.read(chunk_id << 32) == (chunk_id, None)
+
+
+def test_the_words_of_two_workers_are_apart() -> None:
+    """Each has 64 bytes, a cache line, of its own."""
+    memory = mmap.mmap(-1, 3 * SLOT_BYTES)
+    marks = [Marks(memory, number) for number in range(3)]
+    for each in marks:
+        each.clear()
+    before = bytes(memory)
+    words_of_1 = (marks[1].mark, marks[1].sending, *marks[1].limits)
+
+    for word in words_of_1:
+        word.value = 2**64 - 1
+
+    assert bytes(memory)[:SLOT_BYTES] == before[:SLOT_BYTES]
+    assert bytes(memory)[2 * SLOT_BYTES :] == before[2 * SLOT_BYTES :]
+    assert len({word.value for word in words_of_1}) == 1
+    marks[1].clear()
+    assert [word.value for word in words_of_1] == [0, 0, NO_LIMIT, NO_LIMIT]
