@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check format bench system-packages
+.PHONY: help install run demo test check format bench soak faults system-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ check: install system-packages ## the whole gate: format, lint, types, layers, t
 format: install ## put the code in its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+soak: install ## minutes of random kills under load; every item is accounted for
+	$(BIN)/python -m bench.soak --seconds 60
+
+faults: install ## the same faults on multiprocessing.Pool, concurrent.futures, pebble and here, as a table
+	$(BIN)/python -m bench.faults
 
 bench: install ## the main path against multiprocessing.Pool in the same run, as ratios
 	$(BIN)/python -m bench

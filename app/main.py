@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -23,11 +24,13 @@ from app.domain.clock import SystemClock
 from app.domain.errors import ServiceError
 from app.service.dispatcher import Dispatcher
 from app.service.files import Files
+from app.service.inspection import Inspection
 from app.service.jobs import Jobs, Limits
 from app.settings import Settings
 from app.stores.sqlite import SqliteStore
 from workers.files import Blobs
-from workers.limits import cpu_limit
+from workers.limits import ChildLimits, cpu_limit, default_processes
+from workers.memory import Cgroup, MemoryGuard
 from workers.pool import Pool
 
 STALLED_SECONDS = 1
@@ -78,10 +81,16 @@ def build(settings: Settings) -> Server:
     clock = SystemClock()
     blobs = Blobs(settings.data_dir / "files")
     store = SqliteStore(settings.data_dir / "millpond.sqlite", settings.durability)
-    sizes = {"cpu": settings.processes or cpu_limit()}
+    guard = MemoryGuard(Cgroup.find())
+    sizes = {"cpu": settings.processes or default_processes(cpu_limit(), guard.limit_bytes)}
     if settings.io_processes:
         sizes["io"] = settings.io_processes
-    engine = Pool(sizes, settings.tasks, settings.data_dir.absolute() / "files")
+    limits = ChildLimits(
+        settings.max_tasks_per_child or sys.maxsize,
+        settings.max_memory_per_child,
+        settings.worker_memory_bytes or guard.headroom_bytes(),
+    )
+    engine = Pool(sizes, settings.tasks, settings.data_dir.absolute() / "files", limits, guard)
     dispatcher = Dispatcher(store, engine, clock)
     jobs = Jobs(store, dispatcher, engine, clock, Limits(settings.max_jobs, settings.max_queued_items))
 
@@ -98,7 +107,9 @@ def build(settings: Settings) -> Server:
             await dispatcher.stop()
             store.close()
 
-    context = Context(settings, jobs, Files(store, clock), blobs, engine, clock)
+    context = Context(
+        settings, jobs, Files(store, clock), blobs, engine, Inspection(store, dispatcher, engine), clock
+    )
     config = uvicorn.Config(
         create_app(context, lifespan),
         host=settings.host,

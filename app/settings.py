@@ -42,6 +42,20 @@ class Settings(BaseSettings):
     io_processes: int = Field(
         0, ge=0, le=512, description="workers in the `io` pool; 0: its tasks run in `cpu`"
     )
+    max_tasks_per_child: int | None = Field(
+        None, ge=1, description="items after which a worker is replaced, between two items"
+    )
+    max_memory_per_child: int | None = Field(
+        None,
+        ge=1 << 20,
+        description="bytes above what it had at its start after which a worker is replaced, between two items",
+    )
+    worker_memory_bytes: int | None = Field(
+        None,
+        ge=32 << 20,
+        description="bytes above what it had at its start that a worker is refused, with MemoryError in the task;"
+        " default: what the container's limit leaves, if it has one",
+    )
     tasks: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)] = Field(
         ("workers.tasks",), min_length=1, description="modules or packages with tasks, comma-separated"
     )

@@ -184,11 +184,11 @@ def _summarise(screen: Screen, outcome: Outcome, job: Job, seconds: float) -> No
 
 def _stay(screen: Screen, server: Server, outcome: Outcome) -> None:
     """Wait for Ctrl-C, which the service gets as well where there is a terminal."""
-    screen.line(f"\nThe service goes on at {server.url} until Ctrl-C.")
-    if outcome.example:
-        name, path = outcome.example
-        screen.line(f"One of the pictures:  curl -o {name} {server.url}{path}")
     with suppress(KeyboardInterrupt):
+        screen.line(f"\nThe service goes on at {server.url} until Ctrl-C.")
+        if outcome.example:
+            name, path = outcome.example
+            screen.line(f"One of the pictures:  curl -o {name} {server.url}{path}")
         server.wait()
     screen.line()
 

@@ -7,6 +7,7 @@ import contextlib
 import faulthandler
 import gc
 import json
+import logging
 import mmap
 import os
 import random
@@ -17,16 +18,20 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from workers.blackbox import Recorder
 from workers.chunk import Runner
+from workers.coroutines import SideBySide
 from workers.files import BLOBS, Blobs
+from workers.limits import ChildLimits, limit_data
 from workers.task import TaskSpec
 from workers.wire import HEADER, Frame, Kind, Marks
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 OOM_SCORE = 500
 """When the kernel must end something, better a worker than the service (proc(5), oom_score_adj)."""
 
 
-def prepare_process() -> None:
+def prepare_process(recorder: Recorder) -> None:
     """Make a freshly forked process a good worker: on its own, reproducible in nothing, quick to die."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -34,7 +39,8 @@ def prepare_process() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    faulthandler.enable(all_threads=True)
+    faulthandler.enable(recorder.stack_fd, all_threads=False)
+    logging.basicConfig(stream=sys.stderr, format=LOG_FORMAT, level=logging.INFO, force=True)
     random.seed()
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()
@@ -43,30 +49,46 @@ def prepare_process() -> None:
 
 def serve(
     connection: socket.socket,
+    recorder: Recorder,
     memory: mmap.mmap,
     worker_id: int,
     specs: Mapping[str, TaskSpec],
     files: Path,
+    limits: ChildLimits,
 ) -> None:
-    """Run what comes until `Kind.STOP` or the end of the stream."""
+    """Run what comes until the end of the stream, or until the worker has done enough."""
     BLOBS.set(Blobs(files))
-    runner = Runner(specs, Marks(memory, worker_id), lambda frame: _send(connection, frame))
-    while True:
-        header = _receive(connection, HEADER.size)
-        if header is None:
+    marks = Marks(memory, worker_id)
+    runner = Runner(specs, marks, recorder, limits, lambda frame: _send(connection, frame))
+    side_by_side = SideBySide(connection, runner)
+    if limits.data_bytes_max is not None:
+        limit_data(limits.data_bytes_max)
+    frame: Frame | None = None
+    while not runner.leaving:
+        frame = frame or _next(connection)
+        if frame is None:
             return
-        length, kind, chunk_id, first, count, failed = HEADER.unpack(header)
-        body = _receive(connection, length)
-        if body is None:
-            return
-        match kind:
+        following = None
+        match frame.kind:
+            case Kind.CHUNK if runner.side_by_side(frame):
+                following = side_by_side.run(frame)
             case Kind.CHUNK:
-                runner.run(Frame(Kind.CHUNK, body, chunk_id, first, count, failed))
+                runner.run(frame)
             case Kind.DESCRIBE:
                 described = [spec.describe() for spec in specs.values()]
                 _send(connection, Frame(Kind.TASKS, json.dumps(described).encode()))
-            case Kind.STOP:
-                return
+            case Kind.CANCEL:
+                pass  # what it meant has ended meanwhile
+        frame = following
+
+
+def _next(connection: socket.socket) -> Frame | None:
+    header = _receive(connection, HEADER.size)
+    if header is None:
+        return None
+    length, kind, chunk_id, first, count, failed = HEADER.unpack(header)
+    body = _receive(connection, length)
+    return None if body is None else Frame(Kind(kind), body, chunk_id, first, count, failed)
 
 
 def _receive(connection: socket.socket, count: int) -> bytes | None:

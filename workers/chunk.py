@@ -7,18 +7,22 @@ the chunk, every `FLUSH_SECONDS`, or when there are `FLUSH_BYTES` of them.
 Invariant: every item that was started is reported, in order, before the chunk is; no exception gets past its item.
 """
 
-import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from pydantic import ValidationError
 
+from workers.blackbox import Recorder
+from workers.context import HERE, Here
 from workers.describe import describe_exception
 from workers.files import File
+from workers.interrupt import Interrupter, Why
+from workers.limits import ChildLimits, rss_bytes
+from workers.report import DECODE_ERRORS, InvalidInput, InvalidOutput, Order, Report, TooLarge
 from workers.task import TaskSpec
 from workers.wire import Frame, Kind, Marks
 
@@ -26,48 +30,12 @@ FLUSH_SECONDS = 0.050
 FLUSH_BYTES = 256 << 10
 LINE_BYTES_MAX = 64 << 20
 """A longer result is refused as `too_large`."""
-_SHOWN_SECONDS = 0.001
+SLOW_SECONDS = 0.020
+"""The result of an item that took this long does not wait for others."""
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _PLAIN = frozenset({int, bool, str, type(None)})
-
-
-class InvalidInput(Exception):
-    """The item is not JSON, or not what the task takes."""
-
-
-class InvalidOutput(Exception):
-    """What the task returned has no form in JSON."""
-
-
-class TooLarge(Exception):
-    """What the task returned is over the limit."""
-
-
-_OUR_KINDS: Mapping[type[BaseException], str] = {
-    InvalidInput: "invalid_input",
-    InvalidOutput: "invalid_output",
-    TooLarge: "too_large",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a chunk's frame says besides its lines."""
-
-    task: str
-    params: dict[str, Any]
-    attempt: int
-    max_attempts: int
-    key_field: str | None
-    limit: int
-
-    @classmethod
-    def parse(cls, header: bytes) -> "Order":
-        fields = json.loads(header)
-        return cls(**fields | {"params": json.loads(fields["params"])})
 
 
 def bind(spec: TaskSpec, params: Mapping[str, Any], item: object) -> dict[str, Any]:
@@ -102,6 +70,13 @@ def validated(spec: TaskSpec, values: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInput(_told(error)) from None
 
 
+def checked(output: bytes) -> bytes:
+    """The output, unless it is over the limit."""
+    if len(output) > LINE_BYTES_MAX:
+        raise TooLarge(f"{len(output)} bytes; a result may have {LINE_BYTES_MAX}")
+    return output
+
+
 def _told(error: ValidationError, *place: str) -> str:
     """What is wrong, and where: `width: Input should be …`."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
@@ -118,7 +93,7 @@ def caller(spec: TaskSpec, params: dict[str, Any]) -> Callable[[bytes], Any]:
     def call(line: bytes) -> Any:
         try:
             item = _decode(line)
-        except _DECODE_ERRORS as error:
+        except DECODE_ERRORS as error:
             raise InvalidInput(f"not JSON: {error}") from None
         if first is None or (not whole and type(item) is dict):
             return function(**bind(spec, params, item))
@@ -162,22 +137,41 @@ def encode(spec: TaskSpec, files: list[str], value: object) -> bytes:
 class Runner:
     """Runs chunks on behalf of one worker."""
 
-    def __init__(self, specs: Mapping[str, TaskSpec], marks: Marks, send: Callable[[Frame], None]) -> None:
+    def __init__(
+        self,
+        specs: Mapping[str, TaskSpec],
+        marks: Marks,
+        recorder: Recorder,
+        limits: ChildLimits,
+        send: Callable[[Frame], None],
+    ) -> None:
         self._specs = specs
         self._marks = marks
+        self._recorder = recorder
+        self._interrupter = Interrupter(marks, recorder)
         self._send = send
+        self._limits = limits
+        self._items = 0
+        self._baseline_bytes = rss_bytes()
+        self.leaving = False
+        """Whether the worker has done enough and should be replaced."""
 
     def run(self, frame: Frame) -> None:
         """Run the chunk and report it all, `Kind.DONE` last."""
         header, _, body = frame.body.partition(b"\n")
         order = Order.parse(header)
         spec = self._specs[order.task]
-        call = caller(spec, order.params)
         limit = self._marks.limits[order.limit]
         mark = self._marks.mark
         base = frame.chunk_id << 32
         clock = time.perf_counter
-        report = _Report(frame, self._send, self._marks)
+        printed = self._recorder.printed
+        interrupter = self._interrupter
+        interrupter.limit_seconds = order.timeout_seconds
+        report = Report(frame, order, spec.options.no_retry_on, self._marks, self._send)
+        here = Here(report, frame.first)
+        HERE.set(here)
+        execute = self._executor(spec, order, report)
         started = clock()  # of the item that runs: when the one before it ended
         flush_at = started + FLUSH_SECONDS
         lines = body.split(b"\n")
@@ -188,90 +182,131 @@ class Runner:
             if position > limit.value:
                 mark.value = base
                 break
-            index = frame.first + position - 1
+            index = here.index = frame.first + position - 1
             try:
-                output = encode(spec, report.files, call(line))
-                if len(output) > LINE_BYTES_MAX:
-                    raise TooLarge(f"{len(output)} bytes; a result may have {LINE_BYTES_MAX}")
+                output = execute(line)
             except BaseException as error:
                 now = clock()
-                failure = _failure(error)
-                if failure["kind"] == "exception" and order.attempt < order.max_attempts:
-                    report.unlucky(index, failure)
-                else:
-                    rest = b',"error":%b' % _encode(failure)
-                    report.add(index, _line(order, index, line, rest, now - started), failed=True)
+                if interrupter.hit is Why.CANCELLED:
+                    mark.value = base
+                    break
+                report.failed(index, line, error, interrupter.hit, self._recorder.take(), now - started)
             else:
                 now = clock()
-                rest = b',"output":' + output
-                report.add(index, _line(order, index, line, rest, now - started), failed=False)
+                report.succeeded(index, line, output, now - started)
+                if printed():
+                    report.log(index, self._recorder.take())
+            self._items += 1
+            if interrupter.signalled:
+                interrupter.settle()
+            slow = now - started >= SLOW_SECONDS
             started = now
-            if now >= flush_at or report.bytes >= FLUSH_BYTES:
+            if slow or now >= flush_at or report.bytes >= FLUSH_BYTES:
                 report.flush()
                 started = clock()
                 flush_at = started + FLUSH_SECONDS
+                self._look_at_memory()
+            if self._items >= self._limits.items_max or self.leaving:
+                self.leaving = True
+                mark.value = base
+                break
+        if interrupter.signalled:
+            interrupter.settle()
         report.flush()
-        self._send(Frame(Kind.DONE, b"", frame.chunk_id))
+        self._done(frame.chunk_id)
         mark.value = 0
 
+    def _executor(self, spec: TaskSpec, order: Order, report: Report) -> Callable[[bytes], bytes]:
+        """A function from an item's line to its output; interruptible, and never past its end."""
+        call = caller(spec, order.params)
+        interrupter = self._interrupter
 
-class _Report:
-    """Finished lines on their way out."""
+        def execute(line: bytes) -> bytes:
+            interrupter.open = True
+            try:
+                return checked(encode(spec, report.files, call(line)))
+            finally:
+                interrupter.open = False
 
-    def __init__(self, frame: Frame, send: Callable[[Frame], None], marks: Marks) -> None:
-        self._chunk_id = frame.chunk_id
-        self._send = send
-        self._marks = marks
-        self._start = frame.first
-        self._lines: list[bytes] = []
-        self._failed = 0
-        self.files: list[str] = []
-        self.bytes = 0
+        return execute
 
-    def add(self, index: int, line: bytes, *, failed: bool) -> None:
-        if not self._lines:
-            self._start = index
-        self._lines.append(line)
-        self._failed += failed
-        self.bytes += len(line)
+    def _done(self, chunk_id: int) -> None:
+        state = {"rss_bytes": rss_bytes(), "leaving": self.leaving}
+        self._send(Frame(Kind.DONE, _encode(state), chunk_id))
 
-    def unlucky(self, index: int, failure: Mapping[str, Any]) -> None:
-        self.flush()
-        self._send(Frame(Kind.UNLUCKY, _encode(failure), self._chunk_id, index))
+    def _look_at_memory(self) -> None:
+        growth = self._limits.growth_bytes_max
+        if growth is not None and rss_bytes() > self._baseline_bytes + growth:
+            self.leaving = True
 
-    def flush(self) -> None:
-        if not self._lines:
-            return
-        header = json.dumps(self.files).encode() if self.files else b""
-        body = b"%b\n%b\n" % (header, b"\n".join(self._lines))
-        self._marks.sending.value = 1
-        self._send(Frame(Kind.PART, body, self._chunk_id, self._start, len(self._lines), self._failed))
-        self._marks.sending.value = 0
-        self._lines.clear()
-        self.files = []
-        self._failed = self.bytes = 0
+    # -- For coroutines, which run side by side
 
+    def side_by_side(self, frame: Frame) -> bool:
+        """Whether the chunk is of a task whose items may run side by side."""
+        order = Order.parse(frame.body.partition(b"\n")[0])
+        return self._specs[order.task].is_coroutine
 
-def _line(order: Order, index: int, item: bytes, rest: bytes, seconds: float) -> bytes:
-    """A result line; its members and their order are promised."""
-    key = _key(item, order.key_field) if order.key_field is not None else b""
-    attempts = b',"attempts":%d' % order.attempt if order.attempt > 1 else b""
-    took = b',"duration_ms":%.1f' % (seconds * 1e3) if seconds >= _SHOWN_SECONDS else b""
-    return b'{"index":%d%b%b%b%b}' % (index, key, rest, attempts, took)
+    def begin(self, frame: Frame) -> "Execution":
+        """One item of such a chunk."""
+        header, _, body = frame.body.partition(b"\n")
+        order = Order.parse(header)
+        spec = self._specs[order.task]
+        report = Report(frame, order, spec.options.no_retry_on, self._marks, self._send)
+        return Execution(spec, order, frame, body.rstrip(b"\n"), report, self._end_one)
 
+    def _end_one(self, chunk_id: int) -> None:
+        self._items += 1
+        self._look_at_memory()
+        self.leaving = self.leaving or self._items >= self._limits.items_max
+        self._done(chunk_id)
 
-def _failure(error: BaseException) -> dict[str, Any]:
-    """The `error` member of a failed item's line."""
-    # `type(…) is`: an exception of the task's own may lie about its class, or raise when asked for it.
-    if kind := _OUR_KINDS.get(type(error)):
-        return {"kind": kind, "type": type(error).__name__, "message": str(error)}
-    kind = "out_of_memory" if type(error) is MemoryError else "exception"
-    return {"kind": kind, **describe_exception(error, skip_frames=2)}
+    def enter(self, mark: int, limit_seconds: float | None) -> None:
+        """The item takes a step."""
+        self._interrupter.limit_seconds = limit_seconds
+        self._marks.mark.value = mark
+        self._interrupter.open = True
+
+    def leave(self) -> tuple[Why | None, str]:
+        """It has taken it: whether it was interrupted, and what it printed."""
+        self._interrupter.open = False
+        hit = self._interrupter.hit
+        if self._interrupter.signalled:
+            self._interrupter.settle()
+        self._marks.mark.value = 0
+        return hit, self._recorder.take()
 
 
-def _key(item: bytes, key_field: str) -> bytes:
-    try:
-        key = _decode(item)[key_field]
-    except (*_DECODE_ERRORS, KeyError, TypeError, IndexError):
-        return b""
-    return b',"key":' + _encode(key) if isinstance(key, str | int | float | bool) else b""
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One item of a task whose items run side by side."""
+
+    spec: TaskSpec
+    order: Order
+    frame: Frame
+    line: bytes
+    report: Report
+    on_done: Callable[[int], None]
+
+    def coroutine(self) -> Coroutine[Any, Any, Any]:
+        """What to await.  InvalidInput if the item is not what the task takes."""
+        coroutine: Coroutine[Any, Any, Any] = caller(self.spec, self.order.params)(self.line)
+        return coroutine
+
+    def encode(self, value: object) -> bytes:
+        return checked(encode(self.spec, self.report.files, value))
+
+    def finish(
+        self, output: bytes, error: BaseException | None, hit: Why | None, log: str, seconds: float
+    ) -> None:
+        """Report how the item ended."""
+        if error is None:
+            self.report.succeeded(self.frame.first, self.line, output, seconds)
+            if log:
+                self.report.log(self.frame.first, log)
+        else:
+            self.report.failed(self.frame.first, self.line, error, hit, log, seconds)
+
+    def done(self) -> None:
+        """Report that the chunk is through."""
+        self.report.flush()
+        self.on_done(self.frame.chunk_id)

@@ -13,8 +13,8 @@ from collections import deque
 from pathlib import Path
 from typing import Protocol
 
-from workers.limits import WORKER_ENVIRONMENT
-from workers.slot import Exit
+from workers.limits import WORKER_ENVIRONMENT, ChildLimits
+from workers.postmortem import Exit
 from workers.zygote import ZygoteSettings, receive, send
 
 START_SECONDS_MAX = 60.0
@@ -34,7 +34,7 @@ class Parent(Protocol):
         """The worker runs; the pidfd is the hearer's to close."""
         ...
 
-    def ended(self, worker_id: int, exit_: Exit) -> None: ...
+    def ended(self, worker_id: int, pid: int, exit_: Exit) -> None: ...
 
     def orphaned(self) -> None:
         """The zygote is gone, and every worker with it; `reborn` will follow."""
@@ -48,13 +48,16 @@ class Parent(Protocol):
 class Forker:
     """Starts the zygote, asks it for workers, and starts it anew when it dies."""
 
-    def __init__(self, parent: Parent, modules: tuple[str, ...], files: Path, memory_fd: int) -> None:
+    def __init__(
+        self, parent: Parent, modules: tuple[str, ...], files: Path, memory_fd: int, limits: ChildLimits
+    ) -> None:
         self._parent = parent
+        self._limits = limits
         self._modules = modules
         self._files = files
         self._memory_fd = memory_fd
-        self._requests: deque[tuple[int, int]] = deque()
-        """Workers to fork, each with its end of the connection."""
+        self._requests: deque[tuple[int, socket.socket, int]] = deque()
+        """Workers to fork, each with its end of the connection and its recorder."""
         self._closed = False
 
     async def start(self) -> None:
@@ -73,6 +76,7 @@ class Forker:
             case ({"ready": True}, _):
                 ours.setblocking(False)
                 self._loop.add_reader(ours, self._on_message)
+                self._request()  # what was asked for while there was no zygote
             case ({"failed": reason}, _):
                 raise PoolError(f"the tasks cannot be loaded:\n{reason}")
             case _:
@@ -81,7 +85,7 @@ class Forker:
                 )
 
     def _popen(self, control_fd: int) -> subprocess.Popen[bytes]:
-        settings = ZygoteSettings(control_fd, self._memory_fd, self._modules, str(self._files))
+        settings = ZygoteSettings(control_fd, self._memory_fd, self._modules, str(self._files), self._limits)
         return subprocess.Popen(
             [sys.executable, "-m", "workers.zygote", settings.dump()],
             pass_fds=(control_fd, self._memory_fd),
@@ -90,9 +94,9 @@ class Forker:
             start_new_session=True,
         )
 
-    def fork(self, worker_id: int, connection: socket.socket) -> None:
-        """Have a worker serve the other end of `connection`, which is taken over."""
-        self._requests.append((worker_id, connection.detach()))
+    def fork(self, worker_id: int, connection: socket.socket, recorder_fd: int) -> None:
+        """Have a worker serve the other end of `connection`, which is taken over; the recorder is not."""
+        self._requests.append((worker_id, connection, recorder_fd))
         self._request()
 
     async def close(self) -> None:
@@ -104,9 +108,9 @@ class Forker:
     def _request(self) -> None:
         try:
             while self._requests:
-                worker_id, fd = self._requests[0]
-                send(self._control, {"fork": worker_id}, fd)
-                os.close(fd)
+                worker_id, connection, recorder_fd = self._requests[0]
+                send(self._control, {"fork": worker_id}, connection.fileno(), recorder_fd)
+                connection.close()
                 self._requests.popleft()
         except BlockingIOError:
             self._loop.add_writer(self._control, self._request)
@@ -123,8 +127,8 @@ class Forker:
         match message:
             case ({"forked": worker_id, "pid": pid}, [pidfd]):
                 self._parent.forked(worker_id, pid, pidfd)
-            case ({"ended": worker_id, "status": status, "max_rss_bytes": rss}, _):
-                self._parent.ended(worker_id, Exit(status, rss))
+            case ({"ended": worker_id, "pid": pid, **how}, _):
+                self._parent.ended(worker_id, pid, Exit(**how))
             case None:
                 self._gone()
             case _:
@@ -141,8 +145,8 @@ class Forker:
         self._loop.remove_reader(self._control)
         self._loop.remove_writer(self._control)
         self._control.close()
-        for _, fd in self._requests:
-            os.close(fd)
+        for _, connection, _ in self._requests:
+            connection.close()
         self._requests.clear()
 
     async def _start_again(self) -> None:

@@ -14,41 +14,34 @@ import logging
 import mmap
 import os
 import signal
-import socket
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from workers.blackbox import BlackBox
 from workers.forker import START_SECONDS_MAX, Forker
-from workers.slot import Chunk, Exit, Listener, Reason, Slot
-from workers.wire import SLOT_BYTES, SOCKET_BUFFER_BYTES, Frame, FrameReader, Kind, Marks, ProtocolError
+from workers.interrupt import SIGNAL
+from workers.limits import ChildLimits
+from workers.memory import MemoryGuard, Pressure
+from workers.postmortem import Exit, Reason
+from workers.slot import Action, Chunk, Listener, Room, Slot
+from workers.wire import SLOT_BYTES, Frame, Kind, Marks, ProtocolError
+from workers.worker import Worker, connection_pair
 
 WATCH_SECONDS = 0.020
-READ_BYTES = 256 << 10
+PRESSED_SECONDS = 0.002
+"""How often to look while memory is short: a task can take a megabyte in a millisecond."""
+STILLBORN_MAX = 10
+STILLBORN_SECONDS_MAX = 5.0
 WORKERS_MAX = 1024
 EXIT_REPORT_SECONDS_MAX = 5.0
 """How long an ended stream may wait for word of how the process ended."""
 
-Room = Literal["idle", "behind", "none"]
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Worker:
-    """A slot with what belongs to its process."""
-
-    slot: Slot
-    pool: str
-    connection: socket.socket
-    reader: FrameReader = field(default_factory=FrameReader)
-    outgoing: deque[memoryview] = field(default_factory=deque)
-    pidfd: int | None = None
-    reading: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +63,29 @@ class Pool:
     All methods belong to one event loop and return at once, but for `start`.
     """
 
-    def __init__(self, sizes: Mapping[str, int], modules: Iterable[str], files: Path) -> None:
+    def __init__(
+        self,
+        sizes: Mapping[str, int],
+        modules: Iterable[str],
+        files: Path,
+        limits: ChildLimits,
+        guard: MemoryGuard,
+    ) -> None:
         self._sizes = dict(sizes)
         self._modules = tuple(modules)
         self._files = files
-        self._workers: dict[int, _Worker] = {}
+        self._limits = limits
+        self._guard = guard
+        self._workers: dict[int, Worker] = {}
         self._free_ids = deque(range(WORKERS_MAX))
-        self._by_chunk: dict[int, _Worker] = {}
         self._tasks: dict[str, dict[str, Any]] = {}
         self._restarts = dict.fromkeys(sizes, 0)
         self._described: asyncio.Future[None] | None = None
         self._stopping = False
+        self._stillborn = 0
+        """How many workers in a row ended before they were given anything."""
+        self._pressed = False
+        """Whether memory is short, and no item should start."""
 
     async def start(self, listener: Listener) -> None:
         """Start the zygote and every worker.  PoolError if the tasks cannot be loaded."""
@@ -89,12 +94,12 @@ class Pool:
         self._memory_fd = os.memfd_create("marks")
         os.ftruncate(self._memory_fd, WORKERS_MAX * SLOT_BYTES)
         self._memory = mmap.mmap(self._memory_fd, 0)
-        self._forker = Forker(self, self._modules, self._files, self._memory_fd)
+        self._forker = Forker(self, self._modules, self._files, self._memory_fd, self._limits)
         await self._forker.start()
         self._described = self._loop.create_future()
         self._fork_missing()
         first = next(iter(self._workers.values()))
-        self._send(first, Frame(Kind.DESCRIBE))
+        first.send(Frame(Kind.DESCRIBE))
         async with asyncio.timeout(START_SECONDS_MAX):
             await self._described
         self._watch()
@@ -121,6 +126,16 @@ class Pool:
         """How many workers the pool has when it is whole."""
         return self._sizes[pool]
 
+    def resize(self, pool: str, processes: int) -> None:
+        """Grow at once; shrink as workers come to the end of the items they run.  No item is lost."""
+        self._sizes[pool] = processes
+        self._fork_missing()
+        by_load = sorted(self._staying(pool), key=lambda worker: worker.slot.chunks)
+        for worker in by_load[: max(0, len(by_load) - processes)]:
+            worker.slot.retire()
+            self._after_chunk(worker)
+        self._listener.room()
+
     def restarts(self, pool: str) -> int:
         """How many workers were replaced since the start."""
         return self._restarts[pool]
@@ -128,36 +143,54 @@ class Pool:
     def workers(self, pool: str) -> Sequence[WorkerView]:
         return [self._view(worker) for worker in self._workers.values() if worker.pool == pool]
 
-    def room(self, pool: str) -> Room:
-        """`idle`: a chunk would start at once; `behind`: it would wait for a short one; `none`."""
-        choice = self._choose(pool)
-        return "none" if choice is None else "behind" if choice.slot.chunks else "idle"
+    def room(self, pool: str, *, concurrency: int, alone: bool) -> Room:
+        """`idle`: such a chunk would start at once; `behind`: it would wait for a short one; `none`."""
+        choice = self._choose(pool, concurrency, alone=alone)
+        return "none" if choice is None else choice.slot.room(concurrency)
 
     def run(self, chunk: Chunk, pool: str) -> None:
         """Send a chunk to the worker with the most room.  There must be room."""
-        worker = self._choose(pool)
+        worker = self._choose(pool, chunk.concurrency, alone=chunk.alone)
         assert worker is not None, "a chunk without room"
-        self._by_chunk[chunk.id] = worker
-        self._send(worker, worker.slot.give(chunk, self._loop.time()))
+        worker.send(worker.slot.give(chunk, self._loop.time()))
 
-    def recall(self, chunk_id: int, *, grace_seconds: float) -> None:
-        """Start none of its further items, and end the one that runs if it takes longer than the grace."""
-        if worker := self._by_chunk.get(chunk_id):
-            worker.slot.recall(chunk_id, self._loop.time(), grace_seconds)
+    def recall(self, chunk_id: int) -> None:
+        """Start none of its further items."""
+        if worker := self._holder(chunk_id):
+            worker.slot.recall(chunk_id)
 
-    def _choose(self, pool: str) -> _Worker | None:
+    def cancel(self, chunk_id: int) -> bool:
+        """Recall it, and end the item of it that runs, kindly, then by force; whether one was running."""
+        worker = self._holder(chunk_id)
+        frame = worker.slot.cancel(chunk_id, self._loop.time()) if worker else None
+        if worker is None or frame is None:
+            return False
+        worker.send(frame)
+        return worker.slot.current is not None and worker.slot.current.id == chunk_id
+
+    def _holder(self, chunk_id: int) -> Worker | None:
+        return next((worker for worker in self._workers.values() if worker.slot.has(chunk_id)), None)
+
+    def _choose(self, pool: str, concurrency: int, *, alone: bool) -> Worker | None:
+        """The worker with the fewest chunks of those that have room."""
+        busy = [worker.slot for worker in self._workers.values() if worker.slot.chunks]
+        if busy and (alone or self._pressed or any(slot.alone for slot in busy)):
+            return None  # if nothing runs, waiting for memory would help nobody
         behind = None
+        least: Worker | None = None
         for worker in self._workers.values():
-            slot = worker.slot
-            if worker.pool != pool or slot.leaving or not worker.reading:
+            if worker.pool != pool or not worker.reading:
                 continue
-            if slot.chunks == 0:
+            room = worker.slot.room(concurrency)
+            if room == "idle" and worker.slot.chunks == 0:
                 return worker
-            if slot.chunks == 1 and slot.only_short:
+            if room == "idle" and (least is None or worker.slot.chunks < least.slot.chunks):
+                least = worker
+            elif room == "behind":
                 behind = worker
-        return behind
+        return least or behind
 
-    def _view(self, worker: _Worker) -> WorkerView:
+    def _view(self, worker: Worker) -> WorkerView:
         slot, chunk = worker.slot, worker.slot.current
         state = "starting" if slot.pid is None else "leaving" if slot.leaving else "busy" if chunk else "idle"
         task, chunk_id = (chunk.task, chunk.id) if chunk else (None, None)
@@ -170,18 +203,18 @@ class Pool:
         if worker is None:
             os.close(pidfd)
             return
-        worker.slot.pid, worker.pidfd = pid, pidfd
-        if worker.slot.kill_reason:
-            self._kill(worker, worker.slot.kill_reason)
+        worker.forked(pid, pidfd)
 
-    def ended(self, worker_id: int, exit_: Exit) -> None:
-        if worker := self._workers.get(worker_id):
+    def ended(self, worker_id: int, pid: int, exit_: Exit) -> None:
+        worker = self._workers.get(worker_id)
+        if worker is not None and worker.slot.pid == pid:
             self._ended(worker, exit_)
 
     def orphaned(self) -> None:
         """The workers die with their parent, through no fault of their items."""
         for worker in list(self._workers.values()):
             self._kill(worker, Reason.STOPPED)
+            worker.end_group()
             self._gone(worker, Exit(None))
 
     def reborn(self) -> None:
@@ -191,137 +224,127 @@ class Pool:
     # -- Workers
 
     def _fork_missing(self) -> None:
+        if self._stopping:
+            return
         for pool, size in self._sizes.items():
-            for _ in range(size - sum(worker.pool == pool for worker in self._workers.values())):
+            for _ in range(size - len(self._staying(pool))):
                 self._fork(pool)
+
+    def _staying(self, pool: str) -> list[Worker]:
+        return [w for w in self._workers.values() if w.pool == pool and not w.slot.leaving]
 
     def _fork(self, pool: str) -> None:
         worker_id = self._free_ids.popleft()
         marks = Marks(self._memory, worker_id)
         marks.clear()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            for end in (ours, theirs):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
-            ours.setblocking(False)
-            self._forker.fork(worker_id, theirs)
-        worker = _Worker(Slot(worker_id, marks, self._listener, now=self._loop.time()), pool, ours)
-        self._workers[worker_id] = worker
-        self._loop.add_reader(ours, self._on_readable, worker)
+        ours, theirs = connection_pair()
+        box = BlackBox(worker_id)
+        self._forker.fork(worker_id, theirs, box.fd)
+        slot = Slot(worker_id, marks, self._listener, now=self._loop.time())
+        worker = self._workers[worker_id] = Worker(slot, pool, ours, box)
+        worker.listen(self._on_readable)
 
-    def _on_readable(self, worker: _Worker) -> None:
+    def _on_readable(self, worker: Worker) -> None:
         """Take one helping of what the worker wrote; the loop comes back if there is more."""
         try:
-            data = worker.connection.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except ConnectionResetError:
-            data = b""
-        if not data:
+            self._take(worker)
+        except EOFError:
             # The zygote has the last word on how it ended; this is only the first to be heard.
-            self._stop_reading(worker)
             self._loop.call_later(EXIT_REPORT_SECONDS_MAX, self._ended_unseen, worker)
-            self._kill(worker, worker.slot.kill_reason)
-            return
-        self._take(worker, data)
+            worker.signal(signal.SIGKILL)
 
-    def _take(self, worker: _Worker, data: bytes) -> None:
+    def _take(self, worker: Worker) -> None:
         slot = worker.slot
         try:
-            for frame in worker.reader.feed(data):
+            for frame in worker.receive():
                 if frame.kind is Kind.TASKS:
                     self._tasks = {entry["name"]: entry for entry in msgspec.json.decode(frame.body)}
                     assert self._described is not None
                     self._described.set_result(None)
                     continue
-                chunk = slot.current
-                if chunk is None:
-                    raise ProtocolError("a result without a chunk")
                 slot.received(frame, self._loop.time())
                 if frame.kind is Kind.DONE:
-                    self._by_chunk.pop(chunk.id, None)
-                    self._listener.room()
-        except ProtocolError:
+                    self._after_chunk(worker)
+        except ProtocolError as error:
             # Only a task that writes to the socket itself can do this, by its number.
-            log.exception("worker %s sent what cannot be read; killing it", slot.pid)
-            self._stop_reading(worker)
-            self._kill(worker, None)
+            log.error("worker %s sent what cannot be read (%s); killing it", slot.pid, error)
+            worker.stop_reading()
+            self._kill(worker, Reason.BROKEN)
 
-    def _ended(self, worker: _Worker, exit_: Exit) -> None:
+    def _after_chunk(self, worker: Worker) -> None:
+        """A worker that was told to leave does so between chunks, and its successor need not wait for that."""
+        slot = worker.slot
+        if slot.kill_reason is Reason.RETIRED and not slot.chunks:
+            worker.signal(signal.SIGKILL)
+            self._fork_missing()
+        self._listener.room()
+
+    def _ended(self, worker: Worker, exit_: Exit) -> None:
         """Its process is gone: read what it still managed to send, then replace it."""
-        while worker.reading:
-            try:
-                data = worker.connection.recv(READ_BYTES)
-            except (BlockingIOError, ConnectionResetError):
-                break
-            if not data:
-                break
-            self._take(worker, data)
-        self._gone(worker, exit_)
+        with contextlib.suppress(EOFError):
+            while worker.readable():
+                self._take(worker)
+        oom = exit_.status == -signal.SIGKILL and not worker.slot.leaving and self._guard.oom_happened()
+        told = replace(exit_, stack=worker.box.stack(), log=worker.box.log(), oom=oom)
+        self._gone(worker, told)
         if not self._stopping:
             self._restarts[worker.pool] += 1
-            self._fork(worker.pool)
-            self._listener.room()
+            self._replace(worker)
 
-    def _ended_unseen(self, worker: _Worker) -> None:
+    def _replace(self, worker: Worker) -> None:
+        """Fork what is missing: at once, but not in a loop when workers do not even come to their first chunk."""
+        self._stillborn = self._stillborn + 1 if worker.slot.unused else 0
+        if self._stillborn <= STILLBORN_MAX:
+            self._fork_missing()
+            self._listener.room()
+            return
+        delay = min(STILLBORN_SECONDS_MAX, 0.05 * 2.0 ** (self._stillborn - STILLBORN_MAX))
+        log.error(
+            "%d workers in a row ended before their first chunk; the next in %.1f s", self._stillborn, delay
+        )
+        self._loop.call_later(delay, self._fork_missing)
+
+    def _ended_unseen(self, worker: Worker) -> None:
         if self._workers.get(worker.slot.id) is worker:
             self._ended(worker, Exit(None))
 
-    def _gone(self, worker: _Worker, exit_: Exit) -> None:
-        for chunk_id in [key for key, value in self._by_chunk.items() if value is worker]:
-            del self._by_chunk[chunk_id]
+    def _gone(self, worker: Worker, exit_: Exit) -> None:
         self._forget(worker)
         worker.slot.died(exit_)
 
-    def _forget(self, worker: _Worker) -> None:
-        self._stop_reading(worker)
-        self._loop.remove_writer(worker.connection)
-        worker.connection.close()
-        if worker.pidfd is not None:
-            os.close(worker.pidfd)
-            worker.pidfd = None
+    def _forget(self, worker: Worker) -> None:
+        worker.close()
         del self._workers[worker.slot.id]
         self._free_ids.append(worker.slot.id)
 
-    def _stop_reading(self, worker: _Worker) -> None:
-        if worker.reading:
-            worker.reading = False
-            self._loop.remove_reader(worker.connection)
-
-    def _kill(self, worker: _Worker, reason: Reason | None) -> None:
-        """End the process; the pidfd makes sure that it is this one and no other."""
-        worker.slot.kill_reason = reason
-        if worker.pidfd is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
-
-    def _send(self, worker: _Worker, frame: Frame) -> None:
-        idle = not worker.outgoing
-        worker.outgoing.extend((memoryview(frame.header()), memoryview(frame.body)))
-        if idle:
-            self._on_writable(worker)
-            if worker.outgoing:
-                self._loop.add_writer(worker.connection, self._on_writable, worker)
-
-    def _on_writable(self, worker: _Worker) -> None:
-        outgoing = worker.outgoing
-        try:
-            while outgoing:
-                sent = worker.connection.sendmsg(list(outgoing)[:16])
-                while outgoing and sent >= len(outgoing[0]):
-                    sent -= len(outgoing.popleft())
-                if outgoing and sent:
-                    outgoing[0] = outgoing[0][sent:]
-        except BlockingIOError:
-            return
-        except (BrokenPipeError, ConnectionResetError):
-            outgoing.clear()  # its end will be reported
-        self._loop.remove_writer(worker.connection)
+    def _kill(self, worker: Worker, reason: Reason) -> None:
+        worker.slot.kill(reason)
+        worker.signal(signal.SIGKILL)
 
     def _watch(self) -> None:
         now = self._loop.time()
         for worker in list(self._workers.values()):
-            if reason := worker.slot.overdue(now):
-                self._kill(worker, reason)
-        self._watcher = self._loop.call_later(WATCH_SECONDS, self._watch)
+            if not worker.reading:
+                continue  # it is gone, or as good as; how it ended will be told
+            match worker.slot.watch(now):
+                case Action.INTERRUPT:
+                    worker.signal(SIGNAL)
+                case Action.KILL:
+                    worker.signal(signal.SIGKILL)
+                    self._fork_missing()  # not waiting for its memory to be freed, 65 ms a gigabyte
+            worker.box.bound()
+        pressure = self._guard.look(now)
+        if pressure is Pressure.KILL and (youngest := self._youngest()):
+            log.warning("memory is short: ending worker %s, whose item began last", youngest.slot.pid)
+            self._kill(youngest, Reason.MEMORY)
+        pressed = pressure in (Pressure.HOLD, Pressure.KILL)
+        if self._pressed and not pressed:
+            self._listener.room()
+        self._pressed = pressed
+        delay = WATCH_SECONDS if pressure is Pressure.NONE else PRESSED_SECONDS
+        self._watcher = self._loop.call_later(delay, self._watch)
+
+    def _youngest(self) -> Worker | None:
+        """The worker whose item began last: it has lost least."""
+        busy = [w for w in self._workers.values() if w.slot.item is not None and not w.slot.leaving]
+        return max(busy, key=lambda worker: worker.slot.seen_at, default=None)

@@ -9,17 +9,26 @@ over by `ended` or `lost`; and at most one item of a lost worker is to blame.
 """
 
 import json
-import signal
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from workers.wire import NO_LIMIT, Frame, Kind, Marks
+from workers.interrupt import Why
+from workers.postmortem import BLAMELESS, Exit, Reason, error_of
+from workers.wire import NO_LIMIT, WIRE_ID, Frame, Kind, Marks, ProtocolError
+
+GRACE_SECONDS = 2.0
+"""How long an item may go on after it was asked to end."""
+DEAF_SECONDS = 0.25
+"""A main thread that has not come back to Python by then is in C code, and will not clean up."""
+
 
 START_SECONDS_MAX = 10.0
-"""A worker that marks no item for this long, though it has some under a time limit, is stuck by itself."""
+"""A worker that has items and does not come to start one for this long is stuck by itself."""
+KILLED_FOR_ITS_ITEM = frozenset({Reason.TIMEOUT, Reason.CANCELLED})
+
+Room = Literal["idle", "behind", "none"]
 
 
 class Chunk(Protocol):
@@ -47,6 +56,10 @@ class Chunk(Protocol):
     def key_field(self) -> str | None: ...
     @property
     def short(self) -> bool: ...
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def alone(self) -> bool: ...
 
 
 class Listener(Protocol):
@@ -56,38 +69,18 @@ class Listener(Protocol):
         self, chunk_id: int, first: int, count: int, failed: int, lines: bytes, files: Sequence[str]
     ) -> None: ...
     def unlucky(self, chunk_id: int, index: int, error: Mapping[str, Any]) -> None: ...
+    def printed(self, chunk_id: int, index: int, text: str) -> None: ...
+    def progress(self, chunk_id: int, index: int, share: float, message: str) -> None: ...
     def ended(self, chunk_id: int, stop: int, seconds: float) -> None: ...
     def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None: ...
     def room(self) -> None: ...
 
 
-class Reason(Enum):
-    """Why the pool kills a worker."""
+class Action(Enum):
+    """What the pool should do to a worker now."""
 
-    TIMEOUT = "timeout"
-    CANCELLED = "cancelled"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How a worker's process ended, as its parent was told; `status` None if nobody can tell."""
-
-    status: int | None
-    max_rss_bytes: int = 0
-
-    def describe(self) -> dict[str, Any]:
-        """The error of the item that was running: its signal or exit code, in words and as data."""
-        error: dict[str, Any] = {"kind": "crashed", "type": "WorkerDied"}
-        if self.status is None:
-            return error | {"message": "the worker process ended, and nobody was left to see how"}
-        if self.status < 0:
-            name = _signal_name(-self.status)
-            return error | {"message": f"the worker process was ended by {name}", "signal": name}
-        return error | {
-            "message": f"the worker process exited with status {self.status}",
-            "exit_code": self.status,
-        }
+    INTERRUPT = "send it the signal that raises in its task"
+    KILL = "end its process group"
 
 
 @dataclass(slots=True)
@@ -99,8 +92,17 @@ class _Given:
     """First index without an outcome."""
     limit: int
     """Which of the two limit words is this chunk's."""
-    began_at: float | None = None
-    recall_deadline: float | None = None
+    began_at: float
+    cancelled_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An item that was asked to end."""
+
+    mark: int
+    reason: Reason
+    at: float
 
 
 class Slot:
@@ -111,15 +113,18 @@ class Slot:
         self.pid: int | None = None
         self.items_done = 0
         self.kill_reason: Reason | None = None
+        self.rss_bytes = 0
+        """As the worker told it last."""
         self._marks = marks
         self._listener = listener
-        self._given: deque[_Given] = deque()
+        self._given: dict[int, _Given] = {}
+        """In the order they were given, which is the order they run in; those of coroutines run side by side."""
         self._turn = 0
         self._seen_mark = 0
         self._seen_at = now
-        self._condemned: int | None = None
-        """The mark for which the worker is to be killed."""
         self._last_end = now
+        self._asked: _Asked | None = None
+        self._overstaying: _Given | None = None
 
     @property
     def chunks(self) -> int:
@@ -127,50 +132,82 @@ class Slot:
         return len(self._given)
 
     @property
+    def unused(self) -> bool:
+        """Whether it was never given anything."""
+        return self._turn == 0
+
+    @property
     def leaving(self) -> bool:
-        """Whether it has been, or is about to be, killed."""
+        """Whether it has been, or is about to be, ended."""
         return self.kill_reason is not None
 
     @property
     def current(self) -> Chunk | None:
-        return self._given[0].chunk if self._given else None
+        """The chunk that runs; of coroutines, the one that was given first."""
+        given = self._first()
+        return given.chunk if given else None
 
     @property
     def item(self) -> int | None:
         """The index of the item that runs."""
-        if not self._given:
-            return None
-        current = self._given[0]
-        position = _position(current, self._marks.mark.value)
-        return None if position is None else current.chunk.first + position
+        running = self._running()
+        return running[1] if running else None
 
     @property
-    def only_short(self) -> bool:
-        """Whether what it has will be done within milliseconds."""
-        return all(given.chunk.short for given in self._given)
+    def alone(self) -> bool:
+        """Whether what it runs should have all workers' memory for itself."""
+        return any(given.chunk.alone for given in self._given.values())
+
+    @property
+    def seen_at(self) -> float:
+        """When the item that runs began, as far as the pool has looked."""
+        return self._seen_at
+
+    def has(self, chunk_id: int) -> bool:
+        return chunk_id in self._given
+
+    def room(self, concurrency: int) -> Room:
+        """What room there is for a chunk of a task of which so many run side by side."""
+        if self.leaving:
+            return "none"
+        if not self._given:
+            return "idle"
+        if concurrency > 1:
+            side_by_side = all(given.chunk.concurrency > 1 for given in self._given.values())
+            return "idle" if side_by_side and len(self._given) < concurrency else "none"
+        given = self._first()
+        assert given is not None
+        return (
+            "behind"
+            if len(self._given) == 1 and given.chunk.short and given.chunk.concurrency == 1
+            else "none"
+        )
 
     def give(self, chunk: Chunk, now: float) -> Frame:
         """The frame that hands the worker a chunk."""
-        self._turn ^= 1
-        self._marks.limits[self._turn].value = NO_LIMIT
-        given = _Given(chunk, chunk.first, self._turn)
+        self._turn += 1
+        limit = self._turn % 2
+        self._marks.limits[limit].value = NO_LIMIT
         if not self._given:
-            given.began_at = self._seen_at = now
-        self._given.append(given)
+            self._seen_at = now
+        self._given[chunk.id] = _Given(chunk, chunk.first, limit, now)
         order = {
             "task": chunk.task,
             "params": chunk.params.decode(),
             "attempt": chunk.attempt,
             "max_attempts": chunk.max_attempts,
             "key_field": chunk.key_field,
-            "limit": self._turn,
+            "timeout_seconds": chunk.timeout_seconds,
+            "limit": limit,
         }
         body = json.dumps(order).encode() + b"\n" + chunk.lines
         return Frame(Kind.CHUNK, body, chunk.id, chunk.first, chunk.count)
 
     def received(self, frame: Frame, now: float) -> None:
-        """The worker reports.  Frames come in the order of its items."""
-        given = self._given[0]
+        """The worker reports.  ProtocolError if it has no such chunk."""
+        given = next((g for g in self._given.values() if g.chunk.id & WIRE_ID == frame.chunk_id), None)
+        if given is None:
+            raise ProtocolError("a report of a chunk that this worker does not have")
         chunk_id = given.chunk.id
         match frame.kind:
             case Kind.PART:
@@ -182,82 +219,145 @@ class Slot:
             case Kind.UNLUCKY:
                 given.next = frame.first + 1
                 self._listener.unlucky(chunk_id, frame.first, json.loads(frame.body))
+            case Kind.LOG:
+                self._listener.printed(chunk_id, frame.first, frame.body.decode())
+            case Kind.PROGRESS:
+                share, message = json.loads(frame.body)
+                self._listener.progress(chunk_id, frame.first, share, message)
             case Kind.DONE:
-                self._given.popleft()
-                began = max(given.began_at or 0.0, self._last_end)
-                self._last_end = self._seen_at = now
-                if self._given:
-                    self._given[0].began_at = now
-                self._listener.ended(chunk_id, given.next, now - began)
+                self._done(given, frame, now)
             case _:
-                raise AssertionError(f"a worker does not send {frame.kind.name}")
+                raise ProtocolError(f"a worker does not send {frame.kind.name}")
 
-    def recall(self, chunk_id: int, now: float, grace_seconds: float) -> bool:
-        """Let the worker start no more of the chunk; whether it has it at all."""
-        for given in self._given:
-            if given.chunk.id == chunk_id:
-                self._marks.limits[given.limit].value = 0
-                given.recall_deadline = now + grace_seconds
-                return True
-        return False
+    def _done(self, given: _Given, frame: Frame, now: float) -> None:
+        del self._given[given.chunk.id]
+        # A chunk that waited behind another began when that ended; one of coroutines began when it came.
+        began = given.began_at if given.chunk.concurrency > 1 else max(given.began_at, self._last_end)
+        self._last_end = self._seen_at = now
+        state = json.loads(frame.body)
+        self.rss_bytes = state["rss_bytes"]
+        if state["leaving"]:
+            self.kill_reason = Reason.RETIRED
+        self._listener.ended(given.chunk.id, given.next, now - began)
 
-    def overdue(self, now: float) -> Reason | None:
-        """Why the worker should be killed now, if it should."""
-        if not self._given or self.leaving:
+    def recall(self, chunk_id: int) -> None:
+        """Let the worker start no more of the chunk."""
+        if given := self._given.get(chunk_id):
+            self._marks.limits[given.limit].value = 0
+
+    def cancel(self, chunk_id: int, now: float) -> Frame | None:
+        """Recall the chunk and have what runs of it end; the frame to send, if it has the chunk."""
+        given = self._given.get(chunk_id)
+        if given is None:
+            return None
+        self.recall(chunk_id)
+        if given.cancelled_at is None:
+            given.cancelled_at = now
+        return Frame(Kind.CANCEL, b"", chunk_id)
+
+    def retire(self) -> None:
+        """The worker will be ended once the item it runs is done."""
+        self.kill_reason = Reason.RETIRED
+        for given in self._given.values():
+            self._marks.limits[given.limit].value = 0
+
+    def kill(self, reason: Reason) -> None:
+        """The pool ends the worker."""
+        self.kill_reason = reason
+
+    def watch(self, now: float) -> Action | None:
+        """What the time demands of the pool."""
+        if not self._given or (self.leaving and self.kill_reason is not Reason.RETIRED):
             return None
         mark = self._marks.mark.value
-        if mark != self._seen_mark or self._marks.sending.value:
-            self._seen_mark = mark
-            self._seen_at = now
-        reason = self._reason(mark, now)
-        if reason is not None:
-            self._condemned = mark
-        return reason
-
-    def _reason(self, mark: int, now: float) -> Reason | None:
-        # The worker may be ahead of what we have read: the item's own chunk counts, not the first we know of.
-        marked = next((given for given in self._given if _position(given, mark) is not None), None)
-        given = marked or self._given[0]
-        if given.recall_deadline is not None and now >= given.recall_deadline:
-            return Reason.CANCELLED
-        limit = given.chunk.timeout_seconds
-        if limit is None:
+        sending = bool(self._marks.sending.value)
+        if mark != self._seen_mark or sending:
+            self._seen_mark, self._seen_at, self._asked = mark, now, None
+        if sending:
             return None
-        if marked is None:
-            limit = max(limit, START_SECONDS_MAX)
-        return Reason.TIMEOUT if now - self._seen_at >= limit else None
+        if self._asked is not None:
+            return self._insist(self._asked, now)
+        if (running := self._running()) is not None:
+            given, _ = running
+            if given.cancelled_at is not None:
+                return self._ask(mark, Reason.CANCELLED, Why.CANCELLED, now)
+            limit = given.chunk.timeout_seconds
+            if limit is not None and now - self._seen_at >= limit:
+                return self._ask(mark, Reason.TIMEOUT, Why.TIMEOUT, now)
+        elif now - self._seen_at >= START_SECONDS_MAX and all(
+            g.chunk.concurrency == 1 for g in self._given.values()
+        ):
+            # A thread that an item left behind may hold the interpreter for ever.
+            self.kill_reason = Reason.STUCK
+            return Action.KILL
+        return self._overstayed(now)
 
     def died(self, exit_: Exit) -> None:
         """The process is gone: say what is left of each chunk, and who is to blame."""
-        mark = self._marks.mark.value
-        # An item that began after another was found to be overdue has nothing to do with the kill.
-        blameless = self.kill_reason is Reason.STOPPED or self._condemned not in (None, mark)
-        lost, self._given = self._given, deque()
-        for given in lost:
-            position = None if blameless else _position(given, mark)
-            culprit = None if position is None else given.chunk.first + position
-            if culprit is not None and culprit < given.next:
-                culprit = None  # an item whose result arrived is not to blame for what came after it
-            error = {} if culprit is None else self._error(given.chunk, exit_)
+        guilty = self._guilty()
+        lost, self._given = self._given, {}
+        for given in lost.values():
+            culprit = guilty[1] if guilty and guilty[0] is given else None
+            error = {}
+            if culprit is not None:
+                error = error_of(exit_, self.kill_reason, self.pid, given.chunk.timeout_seconds)
             self._listener.lost(given.chunk.id, given.next, culprit, error)
 
-    def _error(self, chunk: Chunk, exit_: Exit) -> dict[str, Any]:
-        if self.kill_reason is Reason.TIMEOUT:
-            limit = f"{chunk.timeout_seconds:g} s"
-            return {"kind": "timeout", "type": "TimeoutError", "message": f"took longer than {limit}"}
-        if self.kill_reason is Reason.CANCELLED:
-            return {"kind": "cancelled", "type": "Cancelled", "message": "the job was cancelled"}
-        return exit_.describe()
+    def _guilty(self) -> tuple[_Given, int] | None:
+        """The chunk and the index of the item that is to blame for the worker's end, if one is."""
+        if self.kill_reason in BLAMELESS:
+            return None
+        if (given := self._overstaying) is not None:
+            return (given, given.next) if given.next < given.chunk.first + given.chunk.count else None
+        if self.kill_reason in KILLED_FOR_ITS_ITEM and (
+            self._asked is None or self._asked.mark != self._marks.mark.value
+        ):
+            return None  # the item that was meant ended after all, while its death was on the way
+        running = self._running()
+        # An item whose result arrived is not to blame for what came after it.
+        return running if running and running[1] >= running[0].next else None
 
+    def _first(self) -> _Given | None:
+        return next(iter(self._given.values()), None)
 
-def _position(given: _Given, mark: int) -> int | None:
-    """Where in this chunk the marked item stands; None if it is not one of this chunk's."""
-    chunk_id, position = Marks.read(mark)
-    return position if chunk_id == given.chunk.id & 0xFFFFFFFF else None
+    def _running(self) -> tuple[_Given, int] | None:
+        """The chunk and the index of the item that the worker has marked."""
+        chunk_id, position = Marks.read(self._marks.mark.value)
+        if position is None:
+            return None
+        for given in self._given.values():
+            if given.chunk.id & WIRE_ID == chunk_id:
+                return given, given.chunk.first + position
+        return None
 
+    def _ask(self, mark: int, reason: Reason, why: Why, now: float) -> Action:
+        """Interrupt the item, kindly at first."""
+        self._asked = _Asked(mark, reason, now)
+        self._marks.why.value = why
+        self._marks.meant.value = mark
+        return Action.INTERRUPT
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    def _insist(self, asked: _Asked, now: float) -> Action | None:
+        """It was asked, and is still there."""
+        deaf = self._marks.heard.value != asked.mark and now - asked.at >= DEAF_SECONDS
+        if deaf or now - asked.at >= GRACE_SECONDS:
+            self.kill_reason = asked.reason
+            return Action.KILL
+        return None
+
+    def _overstayed(self, now: float) -> Action | None:
+        """A cancelled chunk, or a coroutine past its limit, that waits for something and will not end."""
+        first = self._first()
+        for given in self._given.values():
+            limit = given.chunk.timeout_seconds if given.chunk.concurrency > 1 else None
+            if given.chunk.concurrency == 1 and given is not first:
+                continue  # it waits behind another, which is not to suffer for that
+            if given.cancelled_at is not None and now - given.cancelled_at >= GRACE_SECONDS:
+                self.kill_reason = Reason.CANCELLED
+            elif limit is not None and now - given.began_at >= limit + GRACE_SECONDS:
+                self.kill_reason = Reason.TIMEOUT
+            else:
+                continue
+            self._overstaying = given
+            return Action.KILL
+        return None

@@ -24,6 +24,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 PoolName = Literal["cpu", "io"]
 
+COROUTINES_MAX = 100
+"""How many items of an `async def` task run side by side in a worker."""
+
 _MARK = "__millpond_task__"
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -39,6 +42,8 @@ class TaskOptions:
     name: str | None
     timeout: float | None
     max_attempts: int
+    backoff: float
+    no_retry_on: tuple[type[BaseException], ...]
     pool: PoolName
 
 
@@ -46,7 +51,13 @@ class TaskOptions:
 def task(function: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def task(
-    *, name: str | None = None, timeout: float | None = None, max_attempts: int = 1, pool: PoolName = "cpu"
+    *,
+    name: str | None = None,
+    timeout: float | None = None,
+    max_attempts: int = 1,
+    backoff: float = 0.1,
+    no_retry_on: Iterable[type[BaseException]] = (),
+    pool: PoolName = "cpu",
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def task(
     function: Callable[..., Any] | None = None,
@@ -55,11 +66,15 @@ def task(
     name: str | None = None,
     timeout: float | None = None,
     max_attempts: int = 1,
+    backoff: float = 0.1,
+    no_retry_on: Iterable[type[BaseException]] = (),
     pool: PoolName = "cpu",
 ) -> Any:
     """Make a function a task.  The function itself stays as it is and can be called directly.
 
     `timeout` is in seconds per item; `max_attempts` counts the first one.  Jobs may set both for themselves.
+    Before its n-th further attempt an item waits at random, up to `backoff` times 2 to the n-1 seconds or a minute.
+    Exceptions of the types in `no_retry_on` end an item at once.
     """
     if timeout is not None and timeout <= 0:
         raise TaskDefinitionError(f"timeout={timeout!r}: give a number of seconds above 0, or None")
@@ -67,7 +82,9 @@ def task(
         raise TaskDefinitionError(f"max_attempts={max_attempts!r}: the first attempt counts, so at least 1")
     if pool not in get_args(PoolName):
         raise TaskDefinitionError(f"pool={pool!r}: there are {' and '.join(get_args(PoolName))}")
-    options = TaskOptions(name, timeout, max_attempts, pool)
+    if backoff < 0:
+        raise TaskDefinitionError(f"backoff={backoff!r}: give a number of seconds, 0 or more")
+    options = TaskOptions(name, timeout, max_attempts, backoff, tuple(no_retry_on), pool)
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
         setattr(function, _MARK, options)
@@ -123,6 +140,11 @@ class TaskSpec:
         return cls(name, function, options, parameters, arguments, output, first, whole)
 
     @property
+    def is_coroutine(self) -> bool:
+        """Whether its items may run side by side in one worker."""
+        return inspect.iscoroutinefunction(self.function)
+
+    @property
     def required(self) -> list[str]:
         """The parameters without a default, in order."""
         return [key for key, p in self.parameters.items() if p.default is inspect.Parameter.empty]
@@ -143,10 +165,12 @@ class TaskSpec:
             "name": self.name,
             "description": inspect.getdoc(self.function) or "",
             "pool": self.options.pool,
+            "concurrency": COROUTINES_MAX if self.is_coroutine else 1,
             "file_parameter": self.file_parameter,
             "defaults": {
                 "item_timeout_seconds": self.options.timeout,
                 "max_attempts": self.options.max_attempts,
+                "backoff_seconds": self.options.backoff,
             },
             "item_schema": self._item_schema(params_schema),
             "params_schema": params_schema | {"required": []},

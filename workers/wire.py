@@ -19,6 +19,8 @@ HEADER = struct.Struct("<IBxxxIIII")
 
 SOCKET_BUFFER_BYTES = 1 << 20
 FRAME_BYTES_MAX = 1 << 30
+WIRE_ID = 0xFFFFFFFF
+"""Of a chunk's id, what travels."""
 
 
 class Kind(IntEnum):
@@ -26,11 +28,14 @@ class Kind(IntEnum):
     CHUNK = 1
     STOP = 2
     DESCRIBE = 3
+    CANCEL = 4
     # To the pool
     PART = 16
     UNLUCKY = 17
     DONE = 18
     TASKS = 19
+    LOG = 20
+    PROGRESS = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Frame:
 
     def header(self) -> bytes:
         return HEADER.pack(
-            len(self.body), self.kind, self.chunk_id & 0xFFFFFFFF, self.first, self.count, self.failed
+            len(self.body), self.kind, self.chunk_id & WIRE_ID, self.first, self.count, self.failed
         )
 
 
@@ -60,6 +65,11 @@ class FrameReader:
         self._parts: list[bytes] = []
         self._have = 0
         self._need = HEADER.size
+
+    @property
+    def pending(self) -> bool:
+        """Whether part of a frame is here, and its rest is still to come."""
+        return self._have > 0
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """The frames that `data` completes.  ProtocolError if it is not one."""
@@ -93,7 +103,7 @@ class FrameReader:
 
 
 SLOT_BYTES = 64
-_WORDS = 4
+_WORDS = 7
 NO_LIMIT = 0xFFFFFFFF
 NO_ITEM = 0
 
@@ -105,17 +115,21 @@ class Marks:
     the item that runs, or `NO_ITEM`.  A single 8-byte store, so a death at any moment leaves it whole.
     `sending` (worker writes): 1 while results are on their way, which no time limit counts.
     `limits` (pool writes), one for each of two chunks in turn: items from this position on are not to start.
+    `meant` and `why` (pool writes): the mark of an item to interrupt, and the reason.
+    `heard` (worker writes): the last `meant` its main thread has come to see.
     """
 
     def __init__(self, memory: mmap.mmap, worker_id: int) -> None:
         start = worker_id * SLOT_BYTES
         words = [ctypes.c_uint64.from_buffer(memory, start + 8 * n) for n in range(_WORDS)]
         self.mark, self.sending = words[:2]
-        self.limits = words[2:]
+        self.limits = words[2:4]
+        self.meant, self.why, self.heard = words[4:]
 
     def clear(self) -> None:
         """As a new worker should find it."""
-        self.mark.value = self.sending.value = 0
+        for word in (self.mark, self.sending, self.meant, self.why, self.heard):
+            word.value = 0
         for limit in self.limits:
             limit.value = NO_LIMIT
 

@@ -4,9 +4,10 @@ How it works: it imports the task modules once, freezes them in memory, and then
 milliseconds, for each request on its control socket.  It is single-threaded for ever, which makes forking
 safe; the serving process, which has threads, never forks.  It tells how each worker ended.
 
-Control messages are JSON datagrams (`SOCK_SEQPACKET`).  In: `{"fork": id}` with the worker's socket.  Out:
-`{"ready": true}` or `{"failed": traceback}`, `{"forked": id, "pid": n}` with a pidfd, and
-`{"ended": id, "status": n, "max_rss_bytes": n}`, where a negative status is a signal's number.
+Control messages are JSON datagrams (`SOCK_SEQPACKET`).  In: `{"fork": id}` with the worker's socket and recorder.
+Out: `{"ready": true}` or `{"failed": traceback}`, `{"forked": id, "pid": n}` with a pidfd, and at a worker's end
+`{"ended": id, "pid": n, "status": n, "max_rss_bytes": n, "cpu_seconds": x, "stopped_by": n or null}`, where
+a negative status is a signal's number.
 
 Invariant: when the service is gone, however it went, so is the zygote and every worker.
 """
@@ -27,7 +28,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from workers.blackbox import Recorder
 from workers.child import prepare_process, serve
+from workers.limits import ChildLimits
 from workers.task import TaskDefinitionError, TaskSpec, discover
 
 MESSAGE_BYTES_MAX = 64 << 10
@@ -42,6 +45,7 @@ class ZygoteSettings:
     memory_fd: int
     modules: tuple[str, ...]
     files: str
+    limits: ChildLimits
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -56,7 +60,7 @@ def send(control: socket.socket, message: dict[str, Any], *fds: int) -> None:
 def receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """One control message and the descriptors with it; None at the end."""
     try:
-        data, ancillary, _, _ = control.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(4))
+        data, ancillary, _, _ = control.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(8))
     except ConnectionResetError:
         return None
     fds = array.array("i")
@@ -69,11 +73,14 @@ def receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 class Zygote:
     def __init__(self, settings: ZygoteSettings, specs: dict[str, TaskSpec], control: socket.socket) -> None:
         self._files = Path(settings.files)
+        self._limits = settings.limits
         self._specs = specs
         self._control = control
         self._memory = mmap.mmap(settings.memory_fd, 0)
         self._pid = os.getpid()
         self._children: dict[int, int] = {}
+        self._stopped: dict[int, int] = {}
+        """The signals that stopped children, until their end is told."""
         self._child_fds: list[int] = []
 
     def run(self) -> NoReturn:
@@ -96,20 +103,21 @@ class Zygote:
                     elif (request := receive(self._control)) is None:
                         self._leave()
                     else:
-                        message, (connection_fd,) = request
-                        self._fork(message["fork"], connection_fd)
+                        message, (connection_fd, recorder_fd) = request
+                        self._fork(message["fork"], connection_fd, recorder_fd)
 
-    def _fork(self, worker_id: int, connection_fd: int) -> None:
+    def _fork(self, worker_id: int, connection_fd: int, recorder_fd: int) -> None:
         pid = os.fork()
         if pid == 0:
-            self._become_worker(worker_id, connection_fd)
+            self._become_worker(worker_id, connection_fd, recorder_fd)
         os.close(connection_fd)
+        os.close(recorder_fd)
         self._children[pid] = worker_id
         pidfd = os.pidfd_open(pid)
-        send(self._control, {"forked": worker_id, "pid": pid}, pidfd)
+        self._tell({"forked": worker_id, "pid": pid}, pidfd)
         os.close(pidfd)
 
-    def _become_worker(self, worker_id: int, connection_fd: int) -> NoReturn:
+    def _become_worker(self, worker_id: int, connection_fd: int, recorder_fd: int) -> NoReturn:
         status = 70  # EX_SOFTWARE
         try:
             signal.set_wakeup_fd(-1)
@@ -117,8 +125,10 @@ class Zygote:
             die_with_parent(self._pid)
             for fd in self._child_fds:
                 os.close(fd)
-            prepare_process()
-            serve(socket.socket(fileno=connection_fd), self._memory, worker_id, self._specs, self._files)
+            recorder = Recorder(recorder_fd)
+            prepare_process(recorder)
+            connection = socket.socket(fileno=connection_fd)
+            serve(connection, recorder, self._memory, worker_id, self._specs, self._files, self._limits)
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -129,20 +139,36 @@ class Zygote:
         """Report every child that ended, and end what it left behind in its process group."""
         while self._children:
             # Look before reaping: until then the dead child's pid, and so its group's number, is nobody else's.
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
             if found is None:
                 return
+            if found.si_code == os.CLD_STOPPED:
+                # A stopped worker would keep its item for ever; its death will be the next thing to be seen.
+                os.waitid(os.P_PID, found.si_pid, os.WSTOPPED | os.WNOHANG)
+                self._stopped[found.si_pid] = found.si_status
+                os.kill(found.si_pid, signal.SIGKILL)
+                continue
             with contextlib.suppress(OSError):
                 os.killpg(found.si_pid, signal.SIGKILL)
             pid, status, usage = os.wait4(found.si_pid, 0)
             worker_id = self._children.pop(pid, None)
             if worker_id is not None:
                 code = os.waitstatus_to_exitcode(status)
-                report = {"ended": worker_id, "status": code, "max_rss_bytes": usage.ru_maxrss * 1024}
-                try:
-                    send(self._control, report)
-                except OSError:
-                    self._leave()
+                report = {
+                    "ended": worker_id,
+                    "pid": pid,
+                    "status": code,
+                    "max_rss_bytes": usage.ru_maxrss * 1024,
+                    "cpu_seconds": usage.ru_utime + usage.ru_stime,
+                    "stopped_by": self._stopped.pop(pid, None),
+                }
+                self._tell(report)
+
+    def _tell(self, message: dict[str, Any], *fds: int) -> None:
+        try:
+            send(self._control, message, *fds)
+        except OSError:
+            self._leave()
 
     def _leave(self) -> NoReturn:
         for pid in self._children:
@@ -165,7 +191,8 @@ def die_with_parent(parent_pid: int) -> None:
 
 def main() -> NoReturn:
     arguments = json.loads(sys.argv[1])
-    settings = ZygoteSettings(**arguments | {"modules": tuple(arguments["modules"])})
+    limits = ChildLimits(**arguments.pop("limits"))
+    settings = ZygoteSettings(**arguments | {"modules": tuple(arguments["modules"]), "limits": limits})
     control = socket.socket(fileno=settings.control_fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -11,6 +11,7 @@ from app.api.multipart import FileWriter
 from app.domain.clock import Clock
 from app.domain.engine import Engine
 from app.service.files import Files
+from app.service.inspection import Inspection
 from app.service.jobs import Jobs
 
 
@@ -43,6 +44,7 @@ class Context:
     files: Files
     blobs: Blobs
     engine: Engine
+    inspection: Inspection
     clock: Clock
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -99,9 +99,12 @@ async def get_job(request: Request, context: Ctx, job_id: JobId) -> Response:
 
 @router.post("/{job_id}/cancel", status_code=202)
 async def cancel_job(context: Ctx, job_id: JobId) -> Response:
-    """No further item starts; those that run are ended.  Never too late."""
-    view = await context.jobs.cancel(job_id)
-    return _job_response(view, None, 200 if view.job.status.finished else 202)
+    """No further item starts; those that run are asked to end, and made to.  Never too late."""
+    view, receipt = await context.jobs.cancel(job_id)
+    document = job_document(view) | {
+        "cancelled": {"dropped": receipt.dropped, "signalled": receipt.signalled}
+    }
+    return _response(document, view, 200 if view.job.status.finished else 202)
 
 
 @router.delete("/{job_id}", status_code=204)
@@ -180,9 +183,14 @@ async def _inline_results(context: Context, view: JobView) -> bytes | None:
 def _job_response(
     view: JobView, results: bytes | None, status: int, headers: Mapping[str, str] | None = None
 ) -> Response:
-    body = msgspec.json.encode(job_document(view, results))
+    return _response(job_document(view, results), view, status, headers)
+
+
+def _response(
+    document: Mapping[str, Any], view: JobView, status: int, headers: Mapping[str, str] | None = None
+) -> Response:
     headers = dict(headers or {})
     if not view.job.status.finished:
         eta = view.eta_seconds or 1
         headers["Retry-After"] = str(round(min(max(eta, 1), RETRY_AFTER_SECONDS_MAX)))
-    return Response(body, status, headers, "application/json")
+    return Response(msgspec.json.encode(document), status, headers, "application/json")

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.context import Ctx
 from app.domain.errors import NotFound, UnknownTask
@@ -41,6 +42,23 @@ async def get_pool(context: Ctx) -> Response:
         for name in engine.pools()
     }
     return _json({"pools": pools})
+
+
+class Resize(BaseModel):
+    """What can be changed of a pool."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    processes: int = Field(ge=1, le=512, description="how many workers the pool should have")
+
+
+@router.patch("/pool/{name}")
+async def patch_pool(context: Ctx, name: str, change: Resize) -> Response:
+    """Resize a pool.  It grows at once and shrinks as items end; none is lost."""
+    if name not in context.engine.pools():
+        raise NotFound(f"There is no pool {name[:50]!r}; there are {', '.join(context.engine.pools())}.")
+    context.engine.resize(name, change.processes)
+    return await get_pool(context)
 
 
 def _task_document(request: Request, task: Mapping[str, Any]) -> dict[str, Any]:

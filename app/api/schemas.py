@@ -89,7 +89,7 @@ class SubmitOptions(BaseModel):
     chunksize: Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = "auto"
     priority: Priority = "normal"
     max_attempts: Annotated[int, Field(ge=1, le=100)] | None = None
-    item_timeout_seconds: Seconds | None = None
+    item_timeout_seconds: Literal["auto"] | Seconds | None = None
     job_timeout_seconds: Seconds | None = None
     max_failures: (
         Annotated[

@@ -31,6 +31,10 @@ class Chunk:
     key_field: str | None = None
     short: bool = False
     """Estimated to take less than 10 ms: another may be sent behind it."""
+    concurrency: int = 1
+    """How many items of its task run side by side in one worker; above 1 a chunk is one item."""
+    alone: bool = False
+    """Nothing else is to run meanwhile: with others there was not memory enough."""
 
 
 class Listener(Protocol):
@@ -44,6 +48,14 @@ class Listener(Protocol):
 
     def unlucky(self, chunk_id: int, index: int, error: Mapping[str, Any]) -> None:
         """The item raised with attempts to spare: it has no result yet and should run again."""
+        ...
+
+    def printed(self, chunk_id: int, index: int, text: str) -> None:
+        """What an item that succeeded has written to stdout, stderr and logs."""
+        ...
+
+    def progress(self, chunk_id: int, index: int, share: float, message: str) -> None:
+        """How far the running item says it is."""
         ...
 
     def ended(self, chunk_id: int, stop: int, seconds: float) -> None:
@@ -101,20 +113,27 @@ class Engine(Protocol):
         """How many workers the pool has when it is whole."""
         ...
 
-    def room(self, pool: PoolName) -> Room: ...
+    def room(self, pool: PoolName, *, concurrency: int, alone: bool) -> Room:
+        """What room there is for a chunk like this."""
+        ...
 
     def run(self, chunk: Chunk, pool: PoolName) -> None:
         """Send a chunk.  Only where there is room."""
         ...
 
-    def recall(self, chunk_id: int, *, grace_seconds: float) -> None:
-        """Start none of its further items, and end the one that runs if it takes longer than the grace.
+    def recall(self, chunk_id: int) -> None:
+        """Start none of its further items.  `ended` or `lost` follows; harmless if the chunk is gone."""
+        ...
 
-        `ended` or `lost` follows; harmless if the chunk is gone.
-        """
+    def cancel(self, chunk_id: int) -> bool:
+        """Recall it, and end the item of it that runs, kindly, then by force; whether one was running."""
         ...
 
     def pools(self) -> Sequence[PoolName]: ...
+
+    def resize(self, pool: PoolName, processes: int) -> None:
+        """Grow at once; shrink as workers come to the end of the items they run.  No item is lost."""
+        ...
 
     def workers(self, pool: PoolName) -> Sequence[WorkerView]: ...
 

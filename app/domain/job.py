@@ -72,7 +72,7 @@ class Options:
     chunksize: int | Literal["auto"] = "auto"
     priority: Priority = "normal"
     max_attempts: int = 1
-    item_timeout_seconds: float | None = None
+    item_timeout_seconds: float | Literal["auto"] | None = None
     job_timeout_seconds: float | None = None
     max_failures: int | str | None = None
     max_in_flight: int | None = None

@@ -7,7 +7,7 @@ raises, nothing changed.  A store decides nothing and never reads the clock.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.domain.item import Block, Page, Segment, View
 from app.domain.job import Job, Status
@@ -43,6 +43,20 @@ class Replay:
 
     job_id: str
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is kept of one attempt of an item besides its result: how it failed, or what it printed."""
+
+    job_id: str
+    index: int
+    attempt: int
+    at: datetime
+    error: Mapping[str, Any] | None = None
+    log: str | None = None
+    death: bool = False
+    """Whether the attempt ended with its worker's end."""
 
 
 class JobStore(Protocol):
@@ -89,12 +103,24 @@ class JobStore(Protocol):
         ...
 
     async def append_results(
-        self, segments: Sequence[Segment], jobs: Sequence[Job], files: Mapping[str, Sequence[str]]
+        self,
+        segments: Sequence[Segment],
+        jobs: Sequence[Job],
+        files: Mapping[str, Sequence[str]],
+        notes: Sequence[Note] = (),
     ) -> None:
         """Add segments to their jobs' logs, in the order given; save the jobs' states; note who names which file.
 
         One transaction: counts never disagree with the log.  ServiceError for a segment that is there already.
         """
+        ...
+
+    async def read_result(self, job_id: str, index: int) -> bytes | None:
+        """The result line of item `index`, if it has one."""
+        ...
+
+    async def notes(self, job_id: str, index: int | None = None) -> list[Note]:
+        """The notes of an item, or of the whole job: by index, oldest first."""
         ...
 
     async def save_job(self, job: Job) -> None:

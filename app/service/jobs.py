@@ -16,7 +16,7 @@ from app.domain.errors import Conflict, Gone, Invalid, NotFound, Unavailable, Un
 from app.domain.item import Block, Page, View
 from app.domain.job import Counts, Event, Job, Options, Status, step
 from app.domain.store import JobStore, Query
-from app.service.dispatcher import Dispatcher
+from app.service.dispatcher import Dispatcher, Receipt
 from app.service.feed import Bell
 from app.service.live import LiveJob
 
@@ -254,11 +254,11 @@ class Jobs:
 
     # -- Changing
 
-    async def cancel(self, job_id: str) -> JobView:
-        """Ask the job to end; harmless if it has."""
-        if live := self._dispatcher.live.get(job_id):
-            await self._dispatcher.cancel(live)
-        return await self.get(job_id)
+    async def cancel(self, job_id: str) -> tuple[JobView, Receipt]:
+        """Ask the job to end; harmless if it has.  The receipt says what that did."""
+        live = self._dispatcher.live.get(job_id)
+        receipt = await self._dispatcher.cancel(live) if live else Receipt(0, 0)
+        return await self.get(job_id), receipt
 
     async def delete(self, job_id: str) -> None:
         """Forget a finished job.  Conflict if it is not."""

@@ -14,8 +14,12 @@ from app.domain.eta import Rate
 from app.domain.halt import too_many_failures
 from app.domain.item import Segment
 from app.domain.job import Counts, Event, Job, Status, step
+from app.domain.patience import Patience
 from app.service.feed import Bell
 from app.service.items import BlockReader
+
+LOG_CHARS_MAX = 4 << 20
+"""Of what a job's successful items printed, so much is kept; of failed ones all, with their failures."""
 
 
 @dataclass(slots=True)
@@ -24,24 +28,36 @@ class Trouble:
 
     attempts: int = 0
     deaths: int = 0
+    alone: bool = False
+    """There was not memory enough for it and others."""
 
 
 class LiveJob:
     """What there is to know of a job while it can still change."""
 
-    def __init__(self, job: Job, todo: Sequence[tuple[int, int]], pool: str, *, now: float) -> None:
+    def __init__(
+        self, job: Job, todo: Sequence[tuple[int, int]], pool: str, concurrency: int, *, now: float
+    ) -> None:
         self.job = job
         self.pool = pool
+        self.concurrency = concurrency
+        """How many of its items run side by side in one worker."""
         self.todo = deque(todo)
         """Ranges (first, stop) of items that wait, in the order they will run."""
         self.again: deque[int] = deque()
         """Items that wait for another attempt; each runs alone."""
+        self.postponed: set[int] = set()
+        """Items that wait for their time to be tried again."""
+        self.progress: dict[int, tuple[float, str]] = {}
+        """What items with a worker say of themselves: share, message."""
+        self.log_chars_left = LOG_CHARS_MAX
         self.troubles: dict[int, Trouble] = {}
         self.chunks: dict[int, Chunk] = {}
         """Those with a worker."""
         self.halt: Event | None = None
         """Why it is being ended early."""
         self.chunker = Chunker(job.options.chunksize)
+        self._patience = Patience()
         self.bell = Bell()
         self.rate = Rate.starting(now)
         self.virtual_time = 0.0
@@ -70,7 +86,7 @@ class LiveJob:
         in_flight = self.job.options.max_in_flight
         return (
             self.halt is None
-            and self._waiting > 0
+            and bool(self.todo or self.again)
             and (in_flight is None or self.counts.running < in_flight)
             and not self.loading
         )
@@ -85,8 +101,16 @@ class LiveJob:
         """Nothing more will run."""
         return self.halt is not None or self.job.counts.done == self.job.counts.total
 
+    @property
+    def next_alone(self) -> bool:
+        """Whether the next item is to run with nothing beside it."""
+        trouble = self.troubles.get(self.again[0]) if self.again else None
+        return trouble is not None and trouble.alone
+
     def next_items(self, workers: int) -> tuple[int, int]:
         """(first index, how many) to send next."""
+        if self.concurrency > 1:
+            return (self.again[0] if self.again else self.todo[0][0]), 1
         if self.again:
             return self.again[0], 1
         first, stop = self.todo[0]
@@ -125,6 +149,31 @@ class LiveJob:
         self.again.append(index)
         self._waiting += 1
 
+    def postpone(self, index: int) -> None:
+        """The item waits until `due`."""
+        if self.halt is not None:
+            self._dropped += 1
+            return
+        self.postponed.add(index)
+        self._waiting += 1
+
+    def due(self, index: int) -> None:
+        """Its time has come; harmless if it was dropped meanwhile."""
+        if index in self.postponed:
+            self.postponed.remove(index)
+            self.again.append(index)
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """The time limit of the items sent now."""
+        limit = self.job.options.item_timeout_seconds
+        return self._patience.limit_seconds if limit == "auto" else limit
+
+    def took(self, count: int, seconds: float) -> None:
+        """So many items took a worker this long."""
+        self.chunker.report(count, seconds)
+        self._patience.report(count, seconds)
+
     def trouble(self, index: int) -> Trouble:
         return self.troubles.setdefault(index, Trouble())
 
@@ -134,9 +183,10 @@ class LiveJob:
         self._logged += count
         self._logged_failed += failed
         self.unwritten += 1
-        if self.troubles:
+        if self.troubles or self.progress:
             for index in range(first, first + count):
                 self.troubles.pop(index, None)
+                self.progress.pop(index, None)
         return segment
 
     @property
@@ -148,6 +198,7 @@ class LiveJob:
         """What waits will not run."""
         self.todo.clear()
         self.again.clear()
+        self.postponed.clear()
         self._dropped += self._waiting
         self._waiting = 0
 

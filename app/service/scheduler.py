@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from app.domain.chunking import BYTES_MAX
-from app.domain.engine import Chunk
+from app.domain.engine import Chunk, Room
 from app.domain.share import WEIGHTS, FairShare
 from app.service.items import BlockReader, ItemCache
 from app.service.live import LiveJob
@@ -44,12 +44,18 @@ class Scheduler:
         elif live in share:
             live.virtual_time = share.leave(live)
 
-    def next(self, pool: str, *, workers: int, short_only: bool) -> tuple[LiveJob, Chunk] | None:
-        """The chunk to run next, taken off its job; None if there is none now, or none that is short."""
+    def next(self, pool: str, workers: int, room: Callable[[LiveJob], Room]) -> tuple[LiveJob, Chunk] | None:
+        """The chunk to run next, taken off its job; None if there is none, or no room for it.
+
+        If there is no room for the job whose turn it is, nobody else is served: its room would never come.
+        """
         share = self._shares[pool]
         while (live := share.first()) is not None:
+            there_is = room(live)
+            if there_is == "none":
+                return None
             first, count = live.next_items(workers)
-            if short_only and not _is_short(live.chunker.estimate(count)):
+            if there_is == "behind" and not _is_short(live.chunker.estimate(count)):
                 return None
             if live.reader is None or first not in live.reader:
                 block = self._items.pop(live.job.id, first)
@@ -84,11 +90,13 @@ class Scheduler:
             first=first,
             count=count,
             lines=lines,
-            timeout_seconds=options.item_timeout_seconds,
+            timeout_seconds=live.timeout_seconds,
             attempt=trouble.attempts + 1 if trouble else 1,
             max_attempts=options.max_attempts,
             key_field=options.key_field,
             short=_is_short(estimate),
+            concurrency=live.concurrency,
+            alone=trouble is not None and trouble.alone,
         )
         live.sent(chunk)
         charge = estimate if estimate is not None else ASSUMED_SECONDS * count

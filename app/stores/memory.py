@@ -12,7 +12,7 @@ from dataclasses import replace
 from app.domain.errors import Conflict, ServiceError
 from app.domain.item import Block, Page, Segment, View, is_failure
 from app.domain.job import Job, Status
-from app.domain.store import Query, Replay, StoredFile
+from app.domain.store import Note, Query, Replay, StoredFile
 
 
 class MemoryStore:
@@ -25,6 +25,7 @@ class MemoryStore:
         self._logs: dict[str, list[Segment]] = {}
         self._uploads: dict[str, list[Block]] = {}
         self._replays: dict[str, Replay] = {}
+        self._notes: list[Note] = []
         self._files: dict[str, StoredFile] = {}
         self._file_uses: set[tuple[str, str]] = set()
         """(file id, job id)"""
@@ -81,6 +82,7 @@ class MemoryStore:
     async def delete_job(self, job_id: str) -> None:
         for of_jobs in (self._jobs, self._items, self._logs):
             of_jobs.pop(job_id, None)
+        self._notes = [note for note in self._notes if note.job_id != job_id]
         self._file_uses = {use for use in self._file_uses if use[1] != job_id}
 
     # -- Items and results
@@ -93,7 +95,11 @@ class MemoryStore:
         return next((block for block in blocks if block.first <= index < block.stop), None)
 
     async def append_results(
-        self, segments: Sequence[Segment], jobs: Sequence[Job], files: Mapping[str, Sequence[str]]
+        self,
+        segments: Sequence[Segment],
+        jobs: Sequence[Job],
+        files: Mapping[str, Sequence[str]],
+        notes: Sequence[Note] = (),
     ) -> None:
         logs = {job_id: list(log) for job_id, log in self._logs.items()}
         for segment in segments:
@@ -104,9 +110,20 @@ class MemoryStore:
                 )
             log.append(segment)
         self._logs = logs
+        self._notes.extend(notes)
         self._file_uses |= {(file_id, job_id) for job_id, ids in files.items() for file_id in ids}
         for job in jobs:
             await self.save_job(job)
+
+    async def read_result(self, job_id: str, index: int) -> bytes | None:
+        for segment in self._logs.get(job_id, []):
+            if segment.first <= index < segment.first + segment.count:
+                return segment.lines.split(b"\n")[index - segment.first]
+        return None
+
+    async def notes(self, job_id: str, index: int | None = None) -> list[Note]:
+        found = [note for note in self._notes if note.job_id == job_id and index in (None, note.index)]
+        return sorted(found, key=lambda note: note.index)
 
     async def read_results(
         self, job_id: str, view: View, after: int, *, lines_max: int, bytes_max: int, settled: bool

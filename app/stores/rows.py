@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from app.domain.job import Counts, Job, Options, Status
-from app.domain.store import StoredFile
+from app.domain.store import Note, StoredFile
 
 JOB_COLUMNS = (
     "id", "task", "status", "total", "succeeded", "failed", "cancelled", "sealed", "options", "params", "metadata",
@@ -77,6 +77,23 @@ def row_to_file(row: sqlite3.Row) -> StoredFile:
         name=row["name"],
         media_type=row["media_type"],
         created_at=datetime.fromisoformat(row["created_at"]),
+    )
+
+
+def note_to_row(note: Note) -> tuple[Any, ...]:
+    at, error = note.at.isoformat(), _dump(note.error)
+    return (note.job_id, note.index, note.attempt, at, error, note.log, int(note.death))
+
+
+def row_to_note(row: sqlite3.Row) -> Note:
+    return Note(
+        job_id=row["job_id"],
+        index=row["item"],
+        attempt=row["attempt"],
+        at=datetime.fromisoformat(row["at"]),
+        error=_load(row["error"]),
+        log=row["log"],
+        death=bool(row["death"]),
     )
 
 

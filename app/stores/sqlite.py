@@ -11,10 +11,10 @@ from pathlib import Path
 from app.domain.errors import Conflict, ServiceError, StorageFull
 from app.domain.item import Block, Page, Segment, View
 from app.domain.job import FINISHED, Job, Status
-from app.domain.store import Query, Replay, StoredFile
+from app.domain.store import Note, Query, Replay, StoredFile
 from app.stores.connection import Database, Durability, translated
 from app.stores.reading import read_page
-from app.stores.rows import JOB_COLUMNS, job_to_row, row_to_file, row_to_job
+from app.stores.rows import JOB_COLUMNS, job_to_row, note_to_row, row_to_file, row_to_job, row_to_note
 
 _INSERT_JOB = (
     f"INSERT INTO jobs (items, {', '.join(JOB_COLUMNS)})"
@@ -128,6 +128,7 @@ class SqliteStore:
             connection.execute(
                 "DELETE FROM blocks WHERE owner = (SELECT items FROM jobs WHERE id = ?)", (job_id,)
             )
+            connection.execute("DELETE FROM notes WHERE job_id = ?", (job_id,))
             connection.execute("DELETE FROM file_uses WHERE job_id = ?", (job_id,))
             connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
 
@@ -151,7 +152,11 @@ class SqliteStore:
         return found[0] if found and index < found[0].stop else None
 
     async def append_results(
-        self, segments: Sequence[Segment], jobs: Sequence[Job], files: Mapping[str, Sequence[str]]
+        self,
+        segments: Sequence[Segment],
+        jobs: Sequence[Job],
+        files: Mapping[str, Sequence[str]],
+        notes: Sequence[Note] = (),
     ) -> None:
         def change(connection: sqlite3.Connection) -> None:
             connection.executemany(
@@ -166,10 +171,33 @@ class SqliteStore:
                 "INSERT OR IGNORE INTO file_uses (file_id, job_id) VALUES (?, ?)",
                 [(file_id, job_id) for job_id, ids in files.items() for file_id in ids],
             )
+            connection.executemany(
+                "INSERT INTO notes (job_id, item, attempt, at, error, log, death) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                map(note_to_row, notes),
+            )
             for job in jobs:
                 _update_job(connection, job)
 
         await self._database.write(change)
+
+    async def read_result(self, job_id: str, index: int) -> bytes | None:
+        rows = await self._rows(
+            "SELECT first, count, lines FROM segments WHERE job_id = ? AND first <= ? ORDER BY first DESC LIMIT 1",
+            (job_id, index),
+        )
+        if not rows or index >= rows[0]["first"] + rows[0]["count"]:
+            return None
+        lines = rows[0]["lines"].split(b"\n")
+        line: bytes = lines[index - rows[0]["first"]]
+        return line
+
+    async def notes(self, job_id: str, index: int | None = None) -> list[Note]:
+        where = "job_id = ?" if index is None else "job_id = ? AND item = ?"
+        rows = await self._rows(
+            f"SELECT * FROM notes WHERE {where} ORDER BY item, rowid",
+            (job_id,) if index is None else (job_id, index),
+        )
+        return [row_to_note(row) for row in rows]
 
     async def read_results(
         self, job_id: str, view: View, after: int, *, lines_max: int, bytes_max: int, settled: bool

@@ -161,6 +161,20 @@ def test_what_was_read_stays_as_it_was(store: JobStore, run: Run, layout: Layout
             before[view] = page.lines
 
 
+@pytest.mark.parametrize("cut", [(3,), (1, 2), (1, 1, 1)])
+def test_a_limit_that_is_just_met_is_met(store: JobStore, run: Run, cut: tuple[int, ...]) -> None:
+    """To the byte, however the lines are cut into segments."""
+    run(store.create_job(a_job(), [a_block()]))
+    log = Log()
+    for size in cut:
+        run(store.append_results([log.segment(len(log.lines), [False] * size)], [], {}))
+    two = len(a_line(0)) + len(a_line(1))
+
+    for bytes_max, lines in ((two - 1, 1), (two, 2), (two + 1, 2)):
+        page = run(store.read_results("j", View(), 0, lines_max=9, bytes_max=bytes_max, settled=False))
+        assert page.count == lines
+
+
 def test_by_index_a_line_waits_for_those_before_it(store: JobStore, run: Run) -> None:
     """Until the job is settled; then what is missing will never come."""
     run(store.create_job(a_job(total=4), [a_block(0, 4)]))

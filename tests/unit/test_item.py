@@ -3,6 +3,7 @@
 import json
 import mmap
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,8 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.domain.item import Block, Page, Segment, cut, failure_line, holes, is_failure, key_of, take
-from workers.chunk import Runner
-from workers.task import TaskSpec, task
+from workers.report import Order, Report
 from workers.wire import Frame, Kind, Marks
 
 texts = st.text('ab"\\{}:,é\n\r\u2028🌙', max_size=8) | st.sampled_from(
@@ -24,26 +24,20 @@ json_values = st.recursive(
 )
 
 
-@task
-def fail_or_give_back(item: object) -> object:
-    """Raise where the item says so."""
-    if isinstance(item, dict) and item.get("fail"):
-        raise ValueError(str(item.get("value")))
-    return item
-
-
-def lines_of_a_worker(items: list[object], key_field: str | None, attempt: int) -> bytes:
-    """What a real worker writes for these items."""
+def lines_of_a_worker(items: list[dict[str, Any]], key_field: str | None, attempt: int) -> bytes:
+    """What a worker reports of these items, which say themselves whether they fail."""
     sent: list[Frame] = []
     marks = Marks(mmap.mmap(-1, 64), 0)
     marks.clear()
-    header = {
-        "task": "fail_or_give_back", "params": "{}", "attempt": attempt, "max_attempts": attempt,
-        "key_field": key_field, "limit": 0,
-    }  # fmt: skip
-    lines = b"".join(msgspec.json.encode(item) + b"\n" for item in items)
-    runner = Runner({"fail_or_give_back": TaskSpec.of(fail_or_give_back)}, marks, sent.append)
-    runner.run(Frame(Kind.CHUNK, json.dumps(header).encode() + b"\n" + lines, 1, 0, len(items)))
+    order = Order("any", {}, attempt, attempt, key_field, None, 0)
+    report = Report(Frame(Kind.CHUNK), order, (), marks, sent.append)
+    for index, item in enumerate(items):
+        line = msgspec.json.encode(item)
+        if item["fail"]:
+            report.failed(index, line, ValueError(str(item["value"])), None, "", 0.0)
+        else:
+            report.succeeded(index, line, line, 0.0)
+    report.flush()
     return b"".join(frame.body.partition(b"\n")[2] for frame in sent if frame.kind is Kind.PART)
 
 
@@ -56,7 +50,9 @@ def lines_of_a_worker(items: list[object], key_field: str | None, attempt: int) 
 )
 @example([{"fail": True, "id": 'a","output":"', "value": 0}], "id", 1)
 @example([{"fail": False, "id": '\\","error":', "value": 0}], "id", 1)
-def test_a_failure_is_told_by_its_line(items: list[object], key_field: str | None, attempt: int) -> None:
+def test_a_failure_is_told_by_its_line(
+    items: list[dict[str, Any]], key_field: str | None, attempt: int
+) -> None:
     """Of the very lines that workers write, whatever keys and outputs say."""
     lines = lines_of_a_worker(items, key_field, attempt).splitlines(keepends=True)
 

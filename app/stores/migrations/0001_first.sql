@@ -57,6 +57,19 @@ CREATE TABLE segments (
 CREATE UNIQUE INDEX segments_by_index ON segments (job_id, first, count, failed);
 CREATE UNIQUE INDEX segments_by_cursor ON segments (job_id, done_before, count, failed_before, failed);
 
+-- Attempts that failed, and what items printed.
+CREATE TABLE notes (
+    job_id TEXT NOT NULL,
+    item INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    error TEXT,                 -- JSON
+    log TEXT,
+    death INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX notes_place ON notes (job_id, item);
+
 CREATE TABLE files (
     id TEXT PRIMARY KEY,
     size_bytes INTEGER NOT NULL,

@@ -1,0 +1,157 @@
+"""Puts results into the log.
+
+How it works: what comes in waits in a `_Batch`; one coroutine takes all that waits, of all jobs, writes it in one
+transaction, and only then lets counts change and readers know.  If the store fails, the batch waits on in front
+of what came meanwhile, and is tried again.
+
+Invariant: a segment is written exactly once, in the order in which it came.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from app.domain.clock import Clock
+from app.domain.item import Segment
+from app.domain.job import Job
+from app.domain.store import JobStore, Note
+from app.service.live import LiveJob
+
+STATUS_DELAY_SECONDS = 0.050
+"""A change of status alone waits this long for results to be written with."""
+RETRY_SECONDS_MAX = 5.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What waits to be written."""
+
+    segments: list[tuple[LiveJob, Segment]] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    files: dict[str, list[str]] = field(default_factory=dict)
+    """Ids of files that results name, by job."""
+    jobs: dict[str, LiveJob] = field(default_factory=dict)
+    """Those whose state is to be written."""
+    unanswered: list[asyncio.Future[None]] = field(default_factory=list)
+    """Who waits for this to be written."""
+
+    def followed_by(self, later: "_Batch") -> "_Batch":
+        files = {job_id: ids + later.files.get(job_id, []) for job_id, ids in self.files.items()}
+        return _Batch(
+            self.segments + later.segments,
+            self.notes + later.notes,
+            later.files | files,
+            self.jobs | later.jobs,
+            self.unanswered + later.unanswered,
+        )
+
+
+class Writer:
+    """The one that writes what running jobs bring forth."""
+
+    def __init__(self, store: JobStore, clock: Clock, on_stored: Callable[[Sequence[LiveJob]], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._on_stored = on_stored
+        self._waiting = _Batch()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self.bytes_waiting = 0
+        """Of results that are not stored yet."""
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._write_forever())
+
+    async def stop(self) -> None:
+        """Write what waits, once; what cannot be written will be made again after the next start."""
+        self._stopping = True
+        self._wake.set()
+        await self._task
+
+    def add(self, live: LiveJob, segment: Segment, files: Sequence[str]) -> None:
+        """The next segment of the job's log, and the files it names."""
+        self._waiting.segments.append((live, segment))
+        if files:
+            self._waiting.files.setdefault(live.job.id, []).extend(files)
+        self.bytes_waiting += len(segment.lines)
+        self._wake.set()
+
+    def note(self, live: LiveJob, note: Note) -> None:
+        self._waiting.notes.append(note)
+        self.touch(live)
+
+    def touch(self, live: LiveJob) -> None:
+        """The job may have to be written, and may be at its end."""
+        if live.job.status.finished:
+            return  # its last result was in the log before its chunk's end was told
+        self._waiting.jobs[live.job.id] = live
+        if live.idle:
+            self._wake.set()
+        else:
+            asyncio.get_running_loop().call_later(STATUS_DELAY_SECONDS, self._wake.set)
+
+    async def written(self, live: LiveJob) -> None:
+        """Return once the job, as it is now, is stored."""
+        self._waiting.jobs[live.job.id] = live
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.unanswered.append(answer)
+        self._wake.set()
+        await answer
+
+    async def _write_forever(self) -> None:
+        delay = 0.1
+        while not self._stopping or self._wake.is_set():
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._write()
+                delay = 0.1
+            except Exception:
+                # Never the end of this loop: nothing would ever finish again.
+                log.exception("results cannot be stored; trying again in %.1f s", delay)
+                if self._stopping:
+                    return
+                await asyncio.sleep(delay)
+                self._wake.set()
+                delay = min(delay * 2, RETRY_SECONDS_MAX)
+
+    async def _write(self) -> None:
+        """Write all that waits in one transaction, then tell everybody."""
+        batch, self._waiting = self._waiting, _Batch()
+        try:
+            by_job: dict[str, list[Segment]] = {}
+            for live, segment in batch.segments:
+                batch.jobs[live.job.id] = live
+                by_job.setdefault(live.job.id, []).append(segment)
+            now = self._clock.now()
+            jobs = {live.job.id: live.after(by_job.get(live.job.id, ()), now) for live in batch.jobs.values()}
+            segments = [segment for _, segment in batch.segments]
+            await self._store.append_results(segments, list(jobs.values()), batch.files, batch.notes)
+        except BaseException:
+            self._waiting = batch.followed_by(self._waiting)
+            raise
+        self.bytes_waiting -= sum(len(segment.lines) for segment in segments)
+        for live in batch.jobs.values():
+            live.unwritten -= len(by_job.get(live.job.id, ()))
+            live.job = _merged(live.job, jobs[live.job.id])
+            live.rate.note(self._clock.monotonic(), live.job.counts.done)
+            if live.job.status.finished:
+                self._waiting.jobs.pop(live.job.id, None)
+            elif live.idle and live.over:
+                self.touch(live)
+        for answer in batch.unanswered:
+            if not answer.done():
+                answer.set_result(None)
+        self._on_stored(list(batch.jobs.values()))
+
+
+def _merged(now: Job, stored: Job) -> Job:
+    """What was stored, and what changed while it was being stored."""
+    if stored.status.finished:
+        return stored
+    return replace(
+        stored, status=now.status, started_at=now.started_at, cancel_requested_at=now.cancel_requested_at
+    )

@@ -1,0 +1,97 @@
+"""Clients that come back after every break, as the contract says, with what they have."""
+
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+import httpx
+
+from bench.server import Server
+from tests.integration.answers import events_of
+from tests.waiting import eventually
+
+RETURN_SECONDS_MAX = 30.0
+
+
+class Reading(Protocol):
+    """One connection: yields lines of a view from cursor `have` on, until the stream ends."""
+
+    def __call__(self, client: httpx.Client, job_id: str, have: int) -> Iterator[bytes]: ...
+
+
+def follow(query: str) -> Reading:
+    """Result lines as JSON lines; a client has what it has whole lines of."""
+
+    def read(client: httpx.Client, job_id: str, have: int) -> Iterator[bytes]:
+        url = f"/v1/jobs/{job_id}/results.jsonl?follow=1&after={have}{query}"
+        with client.stream("GET", url) as response:
+            assert response.status_code == 200, response.read()
+            rest = b""
+            for piece in response.iter_raw():
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from (line.lstrip(b" ") for line in lines)
+            assert rest.strip(b" ") == b"", "a clean end is complete"
+
+    return read
+
+
+def events(query: str) -> Reading:
+    """Result lines out of events; the client says `Last-Event-ID`, as a browser does."""
+
+    def read(client: httpx.Client, job_id: str, have: int) -> Iterator[bytes]:
+        headers = {"Last-Event-ID": str(have)} if have else {}
+        with client.stream("GET", f"/v1/jobs/{job_id}/events?{query}", headers=headers) as response:
+            if response.status_code == 204:
+                return
+            assert response.status_code == 200, response.read()
+            event = None
+            for event in events_of(response):
+                if event.name == "results":
+                    yield from event.lines
+                    have += len(event.lines)
+                assert event.id == str(have)
+            assert event is not None
+            assert event.name == "end", "a clean end is complete"
+
+    return read
+
+
+class Reader(threading.Thread):
+    """Reads a view of a job to its end, however often the service goes away."""
+
+    def __init__(self, server: Server, job_id: str, reading: Reading) -> None:
+        super().__init__(daemon=True)
+        self._server = server
+        self._job_id = job_id
+        self._reading = reading
+        self.lines: list[bytes] = []
+        self.breaks = 0
+        self.failure: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            with self._server.client() as client:
+                eventually(lambda: self._connection(client), 10 * RETURN_SECONDS_MAX, "the end of the stream")
+        except BaseException as error:
+            self.failure = error
+
+    def result(self, seconds: float) -> list[bytes]:
+        """Every line, in the order they came."""
+        self.join(seconds)
+        assert not self.is_alive(), "the reader has not come to an end"
+        if self.failure is not None:
+            raise self.failure
+        return self.lines
+
+    def _connection(self, client: httpx.Client) -> bool:
+        """Read on from where the last connection broke; whether this one did not."""
+        try:
+            for line in self._reading(client, self._job_id, len(self.lines)):
+                self.lines.append(line)
+        except httpx.ConnectError:
+            return False  # it is still away
+        except httpx.TransportError:
+            self.breaks += 1
+            return False
+        return True

@@ -1,0 +1,161 @@
+"""What a worker reports of a chunk's items.
+
+Invariant: results leave in the order of their items, and a line's members stand in the promised order.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from workers.describe import describe_exception
+from workers.interrupt import Why
+from workers.wire import Frame, Kind, Marks
+
+SHOWN_SECONDS = 0.001
+"""Shorter durations are not worth a place in every line."""
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class InvalidInput(Exception):
+    """The item is not JSON, or not what the task takes."""
+
+
+class InvalidOutput(Exception):
+    """What the task returned has no form in JSON."""
+
+
+class TooLarge(Exception):
+    """What the task returned is over the limit."""
+
+
+_OUR_KINDS: Mapping[type[BaseException], str] = {
+    InvalidInput: "invalid_input",
+    InvalidOutput: "invalid_output",
+    TooLarge: "too_large",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a chunk's frame says besides its lines."""
+
+    task: str
+    params: dict[str, Any]
+    attempt: int
+    max_attempts: int
+    key_field: str | None
+    timeout_seconds: float | None
+    limit: int
+
+    @classmethod
+    def parse(cls, header: bytes) -> "Order":
+        fields = json.loads(header)
+        return cls(**fields | {"params": json.loads(fields["params"])})
+
+
+class Report:
+    """Finished lines of one chunk on their way out."""
+
+    def __init__(
+        self,
+        frame: Frame,
+        order: Order,
+        no_retry_on: tuple[type[BaseException], ...],
+        marks: Marks,
+        send: Callable[[Frame], None],
+    ) -> None:
+        self._no_retry_on = no_retry_on
+        self._chunk_id = frame.chunk_id
+        self._order = order
+        self._marks = marks
+        self._send = send
+        self._start = frame.first
+        self._lines: list[bytes] = []
+        self._failed = 0
+        self.files: list[str] = []
+        """Ids of the files that the lines name."""
+        self.bytes = 0
+
+    def succeeded(self, index: int, item: bytes, output: bytes, seconds: float) -> None:
+        self._add(index, self._line(index, item, b',"output":' + output, seconds))
+
+    def failed(
+        self, index: int, item: bytes, error: BaseException, hit: Why | None, log: str, seconds: float
+    ) -> None:
+        """The item's failure; or, with attempts to spare, a report that it should run again."""
+        failure = failure_of(error, hit)
+        if log:
+            failure["log"] = log
+        again = failure["kind"] in RETRIED and not isinstance_safely(error, self._no_retry_on)
+        if again and self._order.attempt < self._order.max_attempts:
+            self.flush()
+            self._send(Frame(Kind.UNLUCKY, _encode(failure), self._chunk_id, index))
+            return
+        self._failed += 1
+        self._add(index, self._line(index, item, b',"error":' + _encode(failure), seconds))
+
+    def log(self, index: int, text: str) -> None:
+        """What an item that succeeded has printed."""
+        self._send(Frame(Kind.LOG, text.encode(), self._chunk_id, index))
+
+    def progress(self, index: int, share: float, message: str) -> None:
+        """How far the item that runs says it is."""
+        self._send(Frame(Kind.PROGRESS, _encode([share, message]), self._chunk_id, index))
+
+    def flush(self) -> None:
+        """Send what there is."""
+        if not self._lines:
+            return
+        header = json.dumps(self.files).encode() if self.files else b""
+        body = b"%b\n%b\n" % (header, b"\n".join(self._lines))
+        self._marks.sending.value = 1
+        self._send(Frame(Kind.PART, body, self._chunk_id, self._start, len(self._lines), self._failed))
+        self._marks.sending.value = 0
+        self._lines.clear()
+        self.files.clear()
+        self._failed = self.bytes = 0
+
+    def _add(self, index: int, line: bytes) -> None:
+        if not self._lines:
+            self._start = index
+        self._lines.append(line)
+        self.bytes += len(line)
+
+    def _line(self, index: int, item: bytes, rest: bytes, seconds: float) -> bytes:
+        order = self._order
+        key = _key(item, order.key_field) if order.key_field is not None else b""
+        attempts = b',"attempts":%d' % order.attempt if order.attempt > 1 else b""
+        took = b',"duration_ms":%.1f' % (seconds * 1e3) if seconds >= SHOWN_SECONDS else b""
+        return b'{"index":%d%b%b%b%b}' % (index, key, rest, attempts, took)
+
+
+RETRIED = frozenset({"exception", "timeout", "out_of_memory"})
+"""What may go better another time; an input or output that is not right will not."""
+
+
+def failure_of(error: BaseException, hit: Why | None) -> dict[str, Any]:
+    """The `error` member of a failed item's line."""
+    # `type(…) is`: an exception of the task's own may lie about its class, or raise when asked for it.
+    if (kind := _OUR_KINDS.get(type(error))) and hit is None:
+        return {"kind": kind, "type": type(error).__name__, "message": str(error)}
+    kind = "timeout" if hit is Why.TIMEOUT else "out_of_memory" if type(error) is MemoryError else "exception"
+    return {"kind": kind, **describe_exception(error, skip_frames=3)}
+
+
+def isinstance_safely(error: BaseException, types: tuple[type[BaseException], ...]) -> bool:
+    """`isinstance`, by the real class, whatever the class makes of being asked."""
+    return any(cls in types for cls in type.__dict__["__mro__"].__get__(type(error)))
+
+
+def _key(item: bytes, key_field: str) -> bytes:
+    try:
+        key = _decode(item)[key_field]
+    except (*DECODE_ERRORS, KeyError, TypeError, IndexError):
+        return b""
+    return b',"key":' + _encode(key) if isinstance(key, str | int | float | bool) else b""

@@ -1,0 +1,130 @@
+"""One worker's process, as the pool holds it: its connection, its flight recorder, and the way to end it.
+
+Invariant: nothing here blocks, and a signal goes to this very process or to none.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from workers.blackbox import BlackBox
+from workers.slot import Slot
+from workers.wire import SOCKET_BUFFER_BYTES, Frame, FrameReader
+
+READ_BYTES = 256 << 10
+
+
+def connection_pair() -> tuple[socket.socket, socket.socket]:
+    """Ours, which does not block, and the worker's; with room for a megabyte each way."""
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
+    ours.setblocking(False)
+    return ours, theirs
+
+
+class Worker:
+    """A slot with what belongs to its process."""
+
+    def __init__(self, slot: Slot, pool: str, connection: socket.socket, box: BlackBox) -> None:
+        self.slot = slot
+        self.pool = pool
+        self.box = box
+        self.reading = True
+        """Whether its stream has not ended."""
+        self._connection = connection
+        self._reader = FrameReader()
+        self._outgoing: deque[memoryview] = deque()
+        self._pidfd: int | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def listen(self, on_readable: Callable[["Worker"], None]) -> None:
+        """Have the loop call whenever there is something to `receive`."""
+        self._loop.add_reader(self._connection, on_readable, self)
+
+    def forked(self, pid: int, pidfd: int) -> None:
+        """The process runs; the pidfd is ours now."""
+        self.slot.pid, self._pidfd = pid, pidfd
+        if self.slot.leaving:
+            self.signal(signal.SIGKILL)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the process, if it is there yet and still."""
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def end_group(self) -> None:
+        """End what its tasks have started; the zygote does so, unless it is gone itself."""
+        if self.slot.pid is not None:
+            with contextlib.suppress(OSError):
+                os.killpg(self.slot.pid, signal.SIGKILL)
+
+    def receive(self) -> Iterator[Frame]:
+        """One helping of what it wrote; nothing if there is nothing, EOFError at the end of the stream."""
+        try:
+            data = self._connection.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self.stop_reading()
+            raise EOFError
+        yield from self._reader.feed(data)
+
+    def readable(self) -> bool:
+        """Whether there is more to `receive`, or the end."""
+        if not self.reading:
+            return False
+        try:
+            self._connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            return True
+        return True
+
+    def send(self, frame: Frame) -> None:
+        """Send at once what the socket takes, the rest when it takes more."""
+        idle = not self._outgoing
+        self._outgoing.extend((memoryview(frame.header()), memoryview(frame.body)))
+        if idle:
+            self._flush()
+            if self._outgoing:
+                self._loop.add_writer(self._connection, self._flush)
+
+    def stop_reading(self) -> None:
+        if self.reading:
+            self.reading = False
+            self._loop.remove_reader(self._connection)
+
+    def close(self) -> None:
+        """Let go of everything but the process."""
+        self.stop_reading()
+        self._loop.remove_writer(self._connection)
+        self._connection.close()
+        self.box.close()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    def _flush(self) -> None:
+        outgoing = self._outgoing
+        try:
+            while outgoing:
+                sent = self._connection.send(outgoing[0])
+                if sent == len(outgoing[0]):
+                    outgoing.popleft()
+                else:
+                    outgoing[0] = outgoing[0][sent:]
+        except BlockingIOError:
+            return
+        except (BrokenPipeError, ConnectionResetError):
+            outgoing.clear()  # its end will be reported
+        self._loop.remove_writer(self._connection)
