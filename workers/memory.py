@@ -12,6 +12,8 @@ from pathlib import Path
 NEAR_SHARE = 0.50
 HOLD_SHARE = 0.80
 KILL_SHARE = 0.90
+LAST_SHARE = 0.94
+"""Here it no longer matters that what was ended may not have given its memory back yet."""
 KILL_PAUSE_SECONDS = 0.100
 UNLIMITED_BYTES = 1 << 60
 """cgroup v1 says "no limit" with a number near 2 to the 63rd."""
@@ -78,11 +80,11 @@ class MemoryGuard:
         self._quiet_until = 0.0
 
     def look(self, now: float) -> Pressure:
-        """How it is now; `KILL` is said once, and again after a pause if it did not help."""
+        """How it is now; `KILL` is said once, and again if it did not help after a pause, or is not enough."""
         if self._cgroup is None or self.limit_bytes is None:
             return Pressure.NONE
         share = self._cgroup.used_bytes() / self.limit_bytes
-        if share >= KILL_SHARE and now >= self._quiet_until:
+        if share >= LAST_SHARE or (share >= KILL_SHARE and now >= self._quiet_until):
             self._quiet_until = now + KILL_PAUSE_SECONDS
             return Pressure.KILL
         if share >= HOLD_SHARE:

@@ -188,6 +188,9 @@ def network() -> Iterator[str]:
     docker("network", "rm", name)
 
 
+OOM = "out_of_memory"
+
+
 @contextlib.contextmanager
 def volume() -> Iterator[str]:
     name = docker("volume", "create")
@@ -279,6 +282,26 @@ def test_it_outlives_an_item_that_takes_all_memory(running: Container) -> None:
     assert isinstance(greedy["error"], dict)
     assert greedy["error"]["kind"] in ("crashed", "out_of_memory")
     assert modest["output"] == 1
+
+
+def test_with_little_memory_the_greedy_fail_and_the_modest_run(network: str) -> None:
+    """At 256 MiB what takes too much is `out_of_memory`, what fits alone succeeds, and the service always answers."""
+    faults = ("--env", "MILLPOND_TASKS=workers.tasks,workers.tasks.faults", "--memory-swap", "256m")
+    with volume() as data, container(network, data, *faults, "--memory", "256m", "--cpus", "2") as service:
+        job = {"task": "eat_memory", "items": [400, 400, 100, 100, 100, 5, 400], "chunksize": 1}
+        link = service.client.post("/v1/jobs", json=job).json()["links"]["self"]
+        until(
+            lambda: service.client.get("/readyz").raise_for_status() is not None and _is_over(service, link)
+        )
+        lines = service.client.get(f"{link}/results?order=index").json()["results"]
+
+        outcomes = [line["error"]["kind"] if "error" in line else line["output"] for line in lines]
+        assert outcomes == [OOM, OOM, 100, 100, 100, 5, OOM]
+        assert service.state("OOMKilled") == "false"
+
+
+def _is_over(service: Container, link: str) -> bool:
+    return bool(service.client.get(link).json()["ended_at"])
 
 
 def test_it_reaps_orphans(running: Container) -> None:
