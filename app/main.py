@@ -82,9 +82,10 @@ def build(settings: Settings) -> Server:
     blobs = Blobs(settings.data_dir / "files")
     store = SqliteStore(settings.data_dir / "millpond.sqlite", settings.durability)
     guard = MemoryGuard(Cgroup.find())
-    sizes = {"cpu": settings.processes or default_processes(cpu_limit(), guard.limit_bytes)}
-    if settings.io_processes:
-        sizes["io"] = settings.io_processes
+    sizes = {
+        "cpu": settings.processes or default_processes(cpu_limit(), guard.limit_bytes),
+        "io": settings.io_processes,
+    }
     limits = ChildLimits(
         settings.max_tasks_per_child or sys.maxsize,
         settings.max_memory_per_child,
@@ -99,7 +100,8 @@ def build(settings: Settings) -> Server:
         blobs.discard_unfinished()
         store.open()
         await dispatcher.start()
-        log.info("%d tasks, %s workers", len(engine.tasks()), sum(sizes.values()))
+        workers = ", ".join(f"{engine.size(pool)} {pool}" for pool in engine.pools())
+        log.info("%d tasks; workers: %s", len(engine.tasks()), workers)
         try:
             yield
         finally:

@@ -39,8 +39,12 @@ class Settings(BaseSettings):
     processes: int | None = Field(
         None, ge=1, le=512, description="workers in the `cpu` pool; default: the CPUs this container may use"
     )
-    io_processes: int = Field(
-        0, ge=0, le=512, description="workers in the `io` pool; 0: its tasks run in `cpu`"
+    io_processes: int | None = Field(
+        None,
+        ge=0,
+        le=512,
+        description="workers in the `io` pool; default: four for each in `cpu` if a task asks for that pool;"
+        " 0: its tasks run in `cpu`",
     )
     max_tasks_per_child: int | None = Field(
         None, ge=1, description="items after which a worker is replaced, between two items"

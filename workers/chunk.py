@@ -30,6 +30,8 @@ FLUSH_SECONDS = 0.050
 FLUSH_BYTES = 256 << 10
 LINE_BYTES_MAX = 64 << 20
 """A longer result is refused as `too_large`."""
+LOOK_SECONDS = 0.001
+"""After an item that took this long it costs little to look at the memory."""
 SLOW_SECONDS = 0.020
 """The result of an item that took this long does not wait for others."""
 
@@ -199,12 +201,13 @@ class Runner:
             self._items += 1
             if interrupter.signalled:
                 interrupter.settle()
-            slow = now - started >= SLOW_SECONDS
-            started = now
-            if slow or now >= flush_at or report.bytes >= FLUSH_BYTES:
+            took, started = now - started, now
+            if took >= SLOW_SECONDS or now >= flush_at or report.bytes >= FLUSH_BYTES:
                 report.flush()
                 started = clock()
                 flush_at = started + FLUSH_SECONDS
+                self._look_at_memory()
+            elif took >= LOOK_SECONDS:
                 self._look_at_memory()
             if self._items >= self._limits.items_max or self.leaving:
                 self.leaving = True

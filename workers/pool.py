@@ -38,6 +38,8 @@ PRESSED_SECONDS = 0.002
 STILLBORN_MAX = 10
 STILLBORN_SECONDS_MAX = 5.0
 WORKERS_MAX = 1024
+WAITING_PER_CPU = 4
+"""Workers, for each of the largest pool, in a pool whose tasks mostly wait."""
 EXIT_REPORT_SECONDS_MAX = 5.0
 """How long an ended stream may wait for word of how the process ended."""
 
@@ -60,18 +62,21 @@ class WorkerView:
 class Pool:
     """Worker processes in named pools; see `Listener` for what it tells.
 
+    A pool of size None gets workers only if a task asks for it.
+
     All methods belong to one event loop and return at once, but for `start`.
     """
 
     def __init__(
         self,
-        sizes: Mapping[str, int],
+        sizes: Mapping[str, int | None],
         modules: Iterable[str],
         files: Path,
         limits: ChildLimits,
         guard: MemoryGuard,
     ) -> None:
-        self._sizes = dict(sizes)
+        self._sizes = {pool: size or 0 for pool, size in sizes.items()}
+        self._unsized = [pool for pool, size in sizes.items() if size is None]
         self._modules = tuple(modules)
         self._files = files
         self._limits = limits
@@ -102,6 +107,10 @@ class Pool:
         first.send(Frame(Kind.DESCRIBE))
         async with asyncio.timeout(START_SECONDS_MAX):
             await self._described
+        for pool in self._unsized:
+            if any(task["pool"] == pool for task in self._tasks.values()):
+                self._sizes[pool] = WAITING_PER_CPU * max(self._sizes.values())
+        self._fork_missing()
         self._watch()
 
     async def stop(self) -> None:

@@ -243,7 +243,9 @@ class Dispatcher:
     def _take_up(self, job: Job, todo: Sequence[tuple[int, int]]) -> LiveJob:
         task = self._engine.tasks().get(job.task)
         pools = self._engine.pools()
-        pool = task["pool"] if task and task["pool"] in pools else pools[0]
+        pool = (
+            task["pool"] if task and task["pool"] in pools and self._engine.size(task["pool"]) else pools[0]
+        )
         concurrency = task["concurrency"] if task else 1
         live = LiveJob(job, todo, pool, concurrency, now=self._clock.monotonic())
         self.live[job.id] = live
