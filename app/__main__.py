@@ -1,19 +1,23 @@
 """`python -m app`: serve."""
 
+import os
 import sys
 
 
 def main() -> int:
-    """Serve until told to stop; 2 if the settings or the tasks are not right."""
+    """Serve until told to stop; 2 if the settings are not right, 3 if the tasks cannot be loaded."""
     import logging
 
     from pydantic import ValidationError
 
     from app.domain.errors import ServiceError
     from app.main import serve
-    from app.settings import Settings
+    from app.settings import Settings, unknown_variables
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    if unknown := unknown_variables(os.environ):
+        sys.stderr.write("\n".join(unknown) + "\n")
+        return 2
     try:
         serve(Settings())
     except ValidationError as error:

@@ -1,5 +1,7 @@
 """Every setting, from `MILLPOND_…` environment variables, checked at start."""
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -85,3 +87,17 @@ class Settings(BaseSettings):
                 " set MILLPOND_AUTH=none if everybody who reaches it may use it"
             )
         return self
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """What is wrong with `MILLPOND_…` variables that are no settings: most likely a typing error."""
+    prefix = Settings.model_config["env_prefix"]
+    known = [f"{prefix}{name.upper()}" for name in Settings.model_fields]
+    told = []
+    for name in sorted(environment):
+        if name.startswith(prefix) and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            told.append(
+                f"{name}: there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
+            )
+    return told

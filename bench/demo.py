@@ -108,7 +108,9 @@ def _demo(screen: Screen, count: int, *, keep_running: bool) -> int:
             if keep_running:
                 _stay(screen, server, outcome)
             else:
-                screen.line("To fetch pictures, let the service run:  python -m bench.demo --keep-running\n")
+                screen.line(
+                    "To fetch pictures, let the service run:  .venv/bin/python -m bench.demo --keep-running\n"
+                )
             status = server.end()
     said = signal.Signals(-status).name if status < 0 else f"status {status}"
     if said not in CLEAN_ENDS:

@@ -82,7 +82,10 @@ def checked(output: bytes) -> bytes:
 def _told(error: ValidationError, *place: str) -> str:
     """What is wrong, and where: `width: Input should be …`."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, (*place, *fault['loc'])))}: {fault['msg']}" for fault in faults[:5])
+    return "; ".join(
+        f"{'.'.join(map(str, (*place, *fault['loc'])))}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in faults[:5]
+    )
 
 
 def caller(spec: TaskSpec, params: dict[str, Any]) -> Callable[[bytes], Any]:

@@ -145,7 +145,10 @@ def failure_of(error: BaseException, hit: Why | None) -> dict[str, Any]:
     if (kind := _OUR_KINDS.get(type(error))) and hit is None:
         return {"kind": kind, "type": type(error).__name__, "message": str(error)}
     kind = "timeout" if hit is Why.TIMEOUT else "out_of_memory" if type(error) is MemoryError else "exception"
-    return {"kind": kind, **describe_exception(error, skip_frames=3)}
+    failure = {"kind": kind, **describe_exception(error, skip_frames=3)}
+    if kind == "out_of_memory":
+        failure["message"] = failure["message"] or "there was no memory left for what the task asked for"
+    return failure
 
 
 def isinstance_safely(error: BaseException, types: tuple[type[BaseException], ...]) -> bool:

@@ -244,6 +244,7 @@ def discover(modules: Iterable[str]) -> dict[str, TaskSpec]:
     """
     specs: dict[str, TaskSpec] = {}
     for name in modules:
+        before = len(specs)
         for module in _with_submodules(_load(name)):
             for function in vars(module).values():
                 if not inspect.isfunction(function) or function.__module__ != module.__name__:
@@ -255,6 +256,8 @@ def discover(modules: Iterable[str]) -> dict[str, TaskSpec]:
                 if other.function is not spec.function:
                     places = f"{other.function.__module__} and {module.__name__}"
                     raise TaskDefinitionError(f"two tasks are called {spec.name!r}: in {places}")
+        if len(specs) == before:
+            raise TaskDefinitionError(f"task module {name!r} has no task of its own: no function with @task")
     return specs
 
 

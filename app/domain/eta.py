@@ -15,10 +15,13 @@ class Rate:
     """Items per second over the last ten seconds or so, from (time, done) readings a second apart."""
 
     readings: list[tuple[float, int]]
+    before: int = 0
+    """Results that were there at the start."""
 
     @classmethod
-    def starting(cls, now: float) -> "Rate":
-        return cls([(now, 0)])
+    def starting(cls, now: float, done: int) -> "Rate":
+        """Results that are there already, from before a restart, say nothing about the speed."""
+        return cls([(now, done)], done)
 
     def note(self, now: float, done: int) -> None:
         """`done` results are there at `now`; times never go back."""
@@ -29,16 +32,16 @@ class Rate:
             self.readings.pop(0)
 
     def items_per_second(self, now: float) -> float | None:
-        """None before the first result."""
-        since, before = self.readings[0]
+        """None before the first result since the start."""
+        since, earlier = self.readings[0]
         done = self.readings[-1][1]
-        if done == 0 or now <= since:
+        if done == self.before or now <= since:
             return None
-        return (done - before) / (now - since)
+        return (done - earlier) / (now - since)
 
     def eta_seconds(self, now: float, left: int) -> float | None:
         """None before 20 results or 5 seconds, and when nothing moves."""
-        done = self.readings[-1][1]
+        done = self.readings[-1][1] - self.before
         rate = self.items_per_second(now)
         if not rate or (done < RESULTS_MIN and now - self.readings[0][0] < SECONDS_MIN):
             return None

@@ -8,6 +8,7 @@ Invariant: an item's result is in the log exactly once, and what a reader was to
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from app.service.writer import Writer
 PENDING_BYTES_MAX = 64 << 20
 """Results waiting for the store beyond this hold up new chunks."""
 WAITING_SECONDS = 0.2
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,16 +250,16 @@ class Dispatcher:
             task["pool"] if task and task["pool"] in pools and self._engine.size(task["pool"]) else pools[0]
         )
         concurrency = task["concurrency"] if task else 1
+        job = replace(job, error=None)  # that it was held before says nothing about now
         live = LiveJob(job, todo, pool, concurrency, now=self._clock.monotonic())
         self.live[job.id] = live
         if job.status is Status.CANCELLING:
             self._halt(live, Event.CANCEL_ASKED)
         elif task is None:
-            detail = f"No task is called {job.task!r} any more."
-            live.job = replace(
-                job, error={"type": "/problems/unknown-task", "title": "Unknown task", "detail": detail}
-            )
-            self._halt(live, Event.TOO_MANY_FAILURES)
+            live.held = True
+            detail = f"No task is called {job.task!r} here now; the job goes on once it is loaded again."
+            live.job = replace(job, error=_problem("unknown-task", "Unknown task", detail))
+            log.warning("job %s is held: %s", job.id, detail)
         elif live.failing:
             self._halt(live, Event.TOO_MANY_FAILURES)
         self._arm_timeout(live)
@@ -287,6 +290,8 @@ class Dispatcher:
         if live.halt is not None:
             return 0
         live.halt = why
+        if reason := _reason(why, live):
+            live.job = replace(live.job, error=reason)
         live.drop_waiting()
         signalled = sum(self._engine.cancel(chunk_id) for chunk_id in live.chunks)
         self._scheduler.refresh(live)
@@ -310,3 +315,19 @@ class Dispatcher:
             live.bell.ring()
         self.bell.ring()
         self.pump()
+
+
+def _reason(why: Event, live: LiveJob) -> dict[str, str] | None:
+    """What a job says of its early end; nothing if that was asked for."""
+    options = live.job.options
+    if why is Event.TOO_MANY_FAILURES:
+        detail = f"More items failed than max_failures, {options.max_failures}, allows; what ran then still counts."
+        return _problem("too-many-failures", "Too many failures", detail)
+    if why is Event.TIMED_OUT:
+        detail = f"The job was not done within job_timeout_seconds, {options.job_timeout_seconds:g}."
+        return _problem("job-timeout", "Job timeout", detail)
+    return None
+
+
+def _problem(code: str, title: str, detail: str) -> dict[str, str]:
+    return {"type": f"/problems/{code}", "title": title, "detail": detail}

@@ -54,12 +54,14 @@ class LiveJob:
         self.troubles: dict[int, Trouble] = {}
         self.chunks: dict[int, Chunk] = {}
         """Those with a worker."""
+        self.held = False
+        """Whether it cannot run for now, its task not being loaded."""
         self.halt: Event | None = None
         """Why it is being ended early."""
         self.chunker = Chunker(job.options.chunksize)
         self._patience = Patience()
         self.bell = Bell()
-        self.rate = Rate.starting(now)
+        self.rate = Rate.starting(now, job.counts.done)
         self.virtual_time = 0.0
         self.reader: BlockReader | None = None
         self.loading = False
@@ -86,6 +88,7 @@ class LiveJob:
         in_flight = self.job.options.max_in_flight
         return (
             self.halt is None
+            and not self.held
             and bool(self.todo or self.again)
             and (in_flight is None or self.counts.running < in_flight)
             and not self.loading

@@ -153,5 +153,9 @@ def _merged(now: Job, stored: Job) -> Job:
     if stored.status.finished:
         return stored
     return replace(
-        stored, status=now.status, started_at=now.started_at, cancel_requested_at=now.cancel_requested_at
+        stored,
+        status=now.status,
+        error=now.error,
+        started_at=now.started_at,
+        cancel_requested_at=now.cancel_requested_at,
     )

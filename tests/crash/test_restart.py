@@ -277,3 +277,24 @@ def test_a_service_starts_again_while_its_workers_die(tmp_path: Path) -> None:
             server.start()
         with client(server) as api:
             assert ended(api, job_id)["counts"]["succeeded"] == 200
+
+
+def test_a_job_whose_task_is_gone_is_held_until_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that was started with other tasks by mistake loses nothing."""
+    (tmp_path / "mine.py").write_text(
+        "import time\nfrom workers import task\n\n@task\ndef mine(x: int) -> int:\n    time.sleep(0.05)\n    return x\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with serving(tmp_path / "data", tasks="mine") as server, client(server) as api:
+        job = submitted(api, "mine", list(range(100)), chunksize=1)
+        server.kill()
+    with serving(tmp_path / "data") as server, client(server) as api:
+        held = api.get(job["links"]["self"]).json()
+    with serving(tmp_path / "data", tasks="mine") as server, client(server) as api:
+        done = api.get(job["links"]["self"], headers={"Prefer": "wait=30"}).json()
+
+    assert held["error"]["type"] == "/problems/unknown-task"
+    assert held["ended_at"] is None
+    assert (done["status"], done["error"], done["counts"]["succeeded"]) == ("completed", None, 100)

@@ -323,6 +323,7 @@ def test_too_many_failures_stop_a_job(api: httpx.Client) -> None:
 
     assert job["status"] == "failed"
     assert job["counts"]["failed"] >= 4
+    assert job["error"]["type"] == "/problems/too-many-failures"
     assert job["counts"]["cancelled"] > 0
 
 

@@ -294,3 +294,20 @@ def test_tasks_that_do_not_import_are_told_with_their_traceback(
     assert told in said
     if source is not None and "exit" not in source:
         assert str(tmp_path / "own_tasks.py") in said
+
+
+def test_a_setting_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    """A typing error would otherwise be found much later."""
+    status, said = refused(tmp_path, proceses="2")
+
+    assert status == 2
+    assert "MILLPOND_PROCESES" in said
+    assert "did you mean MILLPOND_PROCESSES?" in said
+
+
+def test_a_module_without_tasks_is_refused(tmp_path: Path) -> None:
+    """The module is named."""
+    status, said = refused(tmp_path, tasks="json")
+
+    assert status != 0
+    assert "task module 'json' has no task" in said

@@ -134,7 +134,7 @@ def test_what_is_no_percentage_is_refused(text: str) -> None:
 
 def test_nothing_is_said_before_there_is_something_to_say() -> None:
     """No rate before the first result, no end before 20 results or 5 seconds."""
-    rate = Rate.starting(100.0)
+    rate = Rate.starting(100.0, 0)
     assert rate.items_per_second(101.0) is None
     assert rate.eta_seconds(101.0, 10) is None
 
@@ -149,7 +149,7 @@ def test_nothing_is_said_before_there_is_something_to_say() -> None:
 @given(speed=st.floats(0.5, 1e5), seconds=st.integers(10, 60), every=st.floats(0.05, 3))
 def test_a_steady_job_is_measured_as_steady(speed: float, seconds: int, every: float) -> None:
     """Whatever the rhythm of its results; what is left takes as long as it should."""
-    rate = Rate.starting(0.0)
+    rate = Rate.starting(0.0, 0)
     now = 0.0
     while now < seconds:
         now += every
@@ -164,7 +164,7 @@ def test_a_steady_job_is_measured_as_steady(speed: float, seconds: int, every: f
 
 def test_what_was_long_ago_does_not_count() -> None:
     """A job that got slower is as fast as it is now."""
-    rate = Rate.starting(0.0)
+    rate = Rate.starting(0.0, 0)
     for second in range(1, 31):
         rate.note(second, 1000 * second)
     for second in range(31, 61):
@@ -175,7 +175,7 @@ def test_what_was_long_ago_does_not_count() -> None:
 
 def test_a_job_that_does_not_move_has_no_end() -> None:
     """Its rate falls, and is never a division by zero."""
-    rate = Rate.starting(0.0)
+    rate = Rate.starting(0.0, 0)
     rate.note(1.0, 100)
     assert rate.eta_seconds(100.0, 100) == pytest.approx(100)
     for second in range(2, 30):
@@ -188,7 +188,7 @@ def test_a_job_that_does_not_move_has_no_end() -> None:
 @given(times=st.lists(st.floats(0.001, 2), max_size=300))
 def test_a_rate_remembers_little(times: list[float]) -> None:
     """However often it is told."""
-    rate, now = Rate.starting(0.0), 0.0
+    rate, now = Rate.starting(0.0, 0), 0.0
     for done, step_ in enumerate(times):
         now += step_
         rate.note(now, done)
@@ -239,3 +239,14 @@ def test_the_clock_is_aware_and_never_goes_back() -> None:
 
     assert clock.now().utcoffset() == timedelta(0)
     assert readings == sorted(readings)
+
+
+def test_results_from_before_a_restart_say_nothing_about_the_speed() -> None:
+    """Only what came since counts."""
+    rate = Rate.starting(100.0, 40_000)
+    assert rate.items_per_second(101.0) is None
+
+    rate.note(102.0, 40_200)
+
+    assert rate.items_per_second(102.0) == 100.0
+    assert rate.eta_seconds(102.0, 1_000) == 10.0
