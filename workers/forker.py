@@ -64,24 +64,34 @@ class Forker:
         """Return when the zygote has loaded the tasks.  PoolError with the reason if it cannot."""
         self._loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = self._popen(theirs.fileno())
-        self._control = ours
-        ours.settimeout(START_SECONDS_MAX)
         try:
-            answer = await self._loop.run_in_executor(None, receive, ours)
+            with theirs:
+                self._process = self._popen(theirs.fileno())
+            await self._await_ready(ours)
+        except BaseException:
+            ours.close()  # which ends the process, if there is one that can tell
+            raise
+        self._control = ours
+        ours.setblocking(False)
+        self._loop.add_reader(ours, self._on_message)
+        self._request()  # what was asked for while there was no zygote
+
+    async def _await_ready(self, control: socket.socket) -> None:
+        """PoolError, and no process, if it does not come to that."""
+        control.settimeout(START_SECONDS_MAX)
+        try:
+            answer = await self._loop.run_in_executor(None, receive, control)
         except TimeoutError:
             answer = None
         match answer:
             case ({"ready": True}, _):
-                ours.setblocking(False)
-                self._loop.add_reader(ours, self._on_message)
-                self._request()  # what was asked for while there was no zygote
+                return
             case ({"failed": reason}, _):
                 raise PoolError(f"the tasks cannot be loaded:\n{reason}")
             case _:
+                self._process.kill()
                 raise PoolError(
-                    "the process that loads the tasks ended before it was ready; its output says why"
+                    "the process that loads the tasks ended before it was ready, or never was; its output may say why"
                 )
 
     def _popen(self, control_fd: int) -> subprocess.Popen[bytes]:
@@ -155,7 +165,7 @@ class Forker:
             await self._loop.run_in_executor(None, self._process.wait)
             try:
                 await self.start()
-            except PoolError as error:
+            except (PoolError, OSError) as error:
                 log.error("no worker can be forked, for %s; trying again in %.1f s", error, delay)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, RETRY_SECONDS_MAX)

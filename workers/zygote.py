@@ -107,7 +107,13 @@ class Zygote:
                         self._fork(message["fork"], connection_fd, recorder_fd)
 
     def _fork(self, worker_id: int, connection_fd: int, recorder_fd: int) -> None:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # no process, or no memory for one, is left: this one worker is not to be
+            os.close(connection_fd)
+            os.close(recorder_fd)
+            self._tell({"ended": worker_id, "pid": None, "status": os.EX_OSERR})
+            return
         if pid == 0:
             self._become_worker(worker_id, connection_fd, recorder_fd)
         os.close(connection_fd)

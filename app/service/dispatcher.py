@@ -71,7 +71,7 @@ class Dispatcher:
             done = await self._store.done_ranges(job.id)
             live = self._take_up(job, holes(job.counts.total, done))
             for note in await self._store.notes(job.id):
-                if note.error is not None:
+                if note.error is not None and live.single_out(note.index):
                     live.trouble(note.index).attempts += 1
                     live.trouble(note.index).deaths += note.death
         self._writer.start()
@@ -114,12 +114,12 @@ class Dispatcher:
         """
         if live.halt is not None:
             return Receipt(0, 0)
-        open_items = live.counts.queued + live.counts.running
+        unfinished = live.waiting + live.out
         status = step(live.job.status, Event.CANCEL_ASKED)
         live.job = replace(live.job, status=status, cancel_requested_at=self._clock.now())
         signalled = self._halt(live, Event.CANCEL_ASKED)
         await self._writer.written(live)
-        return Receipt(open_items - signalled, signalled)
+        return Receipt(unfinished - signalled, signalled)
 
     def waiting_items(self) -> int:
         """How many items wait in all, as it was a moment ago: adding them up takes a while."""
@@ -133,7 +133,9 @@ class Dispatcher:
         """Give the engine as much as it has room for."""
         if not self._accepting or self._writer.bytes_waiting > PENDING_BYTES_MAX:
             return
-        for pool in self._engine.pools():
+        pools = self._engine.pools()
+        # Who must run alone waits until nothing runs in any pool: until then no other pool gets anything new.
+        for pool in [pool for pool in pools if self._scheduler.first_is_alone(pool)] or pools:
             workers = self._engine.size(pool)
             while found := self._scheduler.next(pool, workers, partial(self._room, pool)):
                 live, chunk = found
@@ -153,10 +155,13 @@ class Dispatcher:
     def part(
         self, chunk_id: int, first: int, count: int, failed: int, lines: bytes, files: Sequence[str]
     ) -> None:
-        self._log(self._chunks[chunk_id], first, count, failed, lines, files)
+        live = self._chunks[chunk_id]
+        live.out -= count
+        self._log(live, first, count, failed, lines, files)
 
     def unlucky(self, chunk_id: int, index: int, error: Mapping[str, Any]) -> None:
         live = self._chunks[chunk_id]
+        live.out -= 1
         trouble = live.trouble(index)
         trouble.attempts += 1
         self._note(live, index, error=error)
@@ -178,22 +183,28 @@ class Dispatcher:
         chunk = live.chunks.pop(chunk_id)
         if stop > chunk.first:
             live.took(stop - chunk.first, seconds)
+        live.out -= chunk.first + chunk.count - stop
         live.give_back(stop, chunk.first + chunk.count)
-        self._scheduler.ended(live, chunk, seconds)
-        self._writer.touch(live)
+        self._through(live, chunk, seconds)
 
     def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:
         live = self._chunks.pop(chunk_id)
         chunk = live.chunks.pop(chunk_id)
         stop = chunk.first + chunk.count
+        live.out -= stop - first
         if culprit is None:
             live.give_back(first, stop)
         else:
             live.give_back(culprit + 1, stop)
             live.give_back(first, culprit)
             self._charge(live, chunk, culprit, dict(error))
-        self._scheduler.ended(live, chunk, 0.0)
+        self._through(live, chunk, 0.0)
+
+    def _through(self, live: LiveJob, chunk: Chunk, seconds: float) -> None:
+        """The chunk is with no worker any more."""
+        self._scheduler.ended(live, chunk, seconds)
         self._writer.touch(live)
+        self.bell.ring()  # a drain may wait for just this
 
     def _charge(self, live: LiveJob, chunk: Chunk, index: int, error: dict[str, Any]) -> None:
         """The item took its worker down: it runs again, or that was its result."""
@@ -310,8 +321,10 @@ class Dispatcher:
         for live in lives:
             if live.job.status.finished:
                 del self.live[live.job.id]
+                self._items.forget(live.job.id)
                 if timer := self._timers.pop(live.job.id, None):
                     timer.cancel()
+            self._scheduler.refresh(live)  # stored results make room under `max_in_flight`
             live.bell.ring()
         self.bell.ring()
         self.pump()

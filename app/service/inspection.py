@@ -36,14 +36,16 @@ class Inspection:
         block = await self._store.read_block(job_id, index)
         if block is None:
             raise NotFound(f"Job {job_id!r} has no item {index}.")
+        live = self._dispatcher.live.get(job_id)
         line = block.lines.split(b"\n")[index - block.first]
         result = await self._store.read_result(job_id, index)
         notes = await self._store.notes(job_id, index)
         if result is not None:
             return ItemView(index, line, "done", result, notes)
-        live = self._dispatcher.live.get(job_id)
-        if live is None:
-            return ItemView(index, line, "cancelled", None, notes)
+        if live is None or live.job.status.finished:
+            # It may have got its result while we looked.
+            result = await self._store.read_result(job_id, index)
+            return ItemView(index, line, "cancelled" if result is None else "done", result, notes)
         holder = next(
             (chunk for chunk in live.chunks.values() if 0 <= index - chunk.first < chunk.count), None
         )

@@ -32,6 +32,11 @@ class ItemCache:
         """The block that starts with item `first`, if it is here; it is kept no longer."""
         return self._drop((job_id, first))
 
+    def forget(self, job_id: str) -> None:
+        """The job is over; another may come under its id."""
+        for key in [key for key in self._blocks if key[0] == job_id]:
+            self._drop(key)
+
     async def load(self, job_id: str, index: int) -> Block:
         """Read the block that holds item `index`."""
         block = await self._store.read_block(job_id, index)

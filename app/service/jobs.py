@@ -136,9 +136,9 @@ class Jobs:
             )
         self._uploading.add(place)
         name = f"upload-{new_id(self._clock.now())}"
-        await self._store.begin_upload(name)
         upload = Upload(self, self._store, name)
         try:
+            await self._store.begin_upload(name)
             yield upload
         finally:
             self._uploading.discard(place)

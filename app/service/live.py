@@ -65,6 +65,8 @@ class LiveJob:
         self.virtual_time = 0.0
         self.reader: BlockReader | None = None
         self.loading = False
+        self.out = 0
+        """Items with a worker that have not been heard of."""
         self.unwritten = 0
         """Segments that are on their way to the store."""
         self._waiting = sum(stop - first for first, stop in todo)
@@ -107,12 +109,13 @@ class LiveJob:
     @property
     def next_alone(self) -> bool:
         """Whether the next item is to run with nothing beside it."""
-        trouble = self.troubles.get(self.again[0]) if self.again else None
+        index = self.again[0] if self.again else self.todo[0][0] if self.todo else None
+        trouble = self.troubles.get(index) if index is not None else None
         return trouble is not None and trouble.alone
 
     def next_items(self, workers: int) -> tuple[int, int]:
         """(first index, how many) to send next."""
-        if self.concurrency > 1:
+        if self.concurrency > 1 or self.next_alone:
             return (self.again[0] if self.again else self.todo[0][0]), 1
         if self.again:
             return self.again[0], 1
@@ -125,6 +128,7 @@ class LiveJob:
     def sent(self, chunk: Chunk) -> None:
         """The chunk, cut from the front of what waits, is with a worker."""
         self.chunks[chunk.id] = chunk
+        self.out += chunk.count
         self._waiting -= chunk.count
         if self.again and self.again[0] == chunk.first:
             self.again.popleft()
@@ -151,6 +155,19 @@ class LiveJob:
             return
         self.again.append(index)
         self._waiting += 1
+
+    def single_out(self, index: int) -> bool:
+        """Let a waiting item run by itself, since it has failed before; whether it waits at all."""
+        place = next((n for n, (first, stop) in enumerate(self.todo) if first <= index < stop), None)
+        if place is None:
+            return index in self.again
+        first, stop = self.todo[place]
+        del self.todo[place]
+        for rest in ((index + 1, stop), (first, index)):
+            if rest[0] < rest[1]:
+                self.todo.insert(place, rest)
+        self.again.append(index)
+        return True
 
     def postpone(self, index: int) -> None:
         """The item waits until `due`."""

@@ -66,6 +66,11 @@ class Scheduler:
             return live, self._cut(live, first, count)
         return None
 
+    def first_is_alone(self, pool: str) -> bool:
+        """Whether what runs next in the pool is to run with nothing beside it."""
+        live = self._shares[pool].first()
+        return live is not None and live.next_alone
+
     def ended(self, live: LiveJob, chunk: Chunk, seconds: float) -> None:
         """The chunk took its worker this long: correct what its job was charged."""
         estimated = self._charged.pop(chunk.id, seconds)
@@ -135,7 +140,9 @@ class Scheduler:
 
     async def _prefetch(self, live: LiveJob, index: int) -> None:
         try:
-            self._items.put(live.job.id, await self._items.load(live.job.id, index))
+            block = await self._items.load(live.job.id, index)
+            if not live.job.status.finished:
+                self._items.put(live.job.id, block)
         except Exception:
             log.warning("job %s: items from %d on could not be read ahead", live.job.id, index, exc_info=True)
 

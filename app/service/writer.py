@@ -60,7 +60,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._stopping = False
         self.bytes_waiting = 0
-        """Of results that are not stored yet."""
+        """Of results and notes that are not stored yet."""
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._write_forever())
@@ -81,6 +81,7 @@ class Writer:
 
     def note(self, live: LiveJob, note: Note) -> None:
         self._waiting.notes.append(note)
+        self.bytes_waiting += _size(note)
         self.touch(live)
 
     def touch(self, live: LiveJob) -> None:
@@ -134,6 +135,7 @@ class Writer:
             self._waiting = batch.followed_by(self._waiting)
             raise
         self.bytes_waiting -= sum(len(segment.lines) for segment in segments)
+        self.bytes_waiting -= sum(map(_size, batch.notes))
         for live in batch.jobs.values():
             live.unwritten -= len(by_job.get(live.job.id, ()))
             live.job = _merged(live.job, jobs[live.job.id])
@@ -146,6 +148,11 @@ class Writer:
             if not answer.done():
                 answer.set_result(None)
         self._on_stored(list(batch.jobs.values()))
+
+
+def _size(note: Note) -> int:
+    """About how much memory a note takes."""
+    return len(note.log or "") + sum(len(str(value)) for value in (note.error or {}).values())
 
 
 def _merged(now: Job, stored: Job) -> Job:
