@@ -34,7 +34,7 @@ JOB_SECONDS_MAX = 120.0
 SETTLE_SECONDS_MAX = 10.0
 SETTLE_LOOKS = 30
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP)
-KILLED = {"SIGKILL", "SIGSEGV"}
+KILLED = {number.name for number in SIGNALS}
 
 
 @dataclass(frozen=True, slots=True)
