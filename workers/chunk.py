@@ -179,8 +179,7 @@ class Runner:
         execute = self._executor(spec, order, report)
         started = clock()  # of the item that runs: when the one before it ended
         flush_at = started + FLUSH_SECONDS
-        lines = body.split(b"\n")
-        lines.pop()  # what follows the last newline: nothing
+        lines = body.split(b"\n")[:-1]  # what follows the last newline is nothing
         for position, line in enumerate(lines, start=1):
             mark.value = base + position
             # First say what is about to start, then look whether it may: the pool does it the other way round.
@@ -193,6 +192,7 @@ class Runner:
             except BaseException as error:
                 now = clock()
                 if interrupter.hit is Why.CANCELLED:
+                    self._recorder.take()  # nobody asks for it, and it must not become the next item's
                     mark.value = base
                     break
                 report.failed(index, line, error, interrupter.hit, self._recorder.take(), now - started)

@@ -28,6 +28,9 @@ SECONDS_MAX = 20
 """More than this is a hang."""
 FINISHED = {"completed", "failed", "cancelled", "expired"}
 
+MIXED = [{"x": 5 if n % 4 == 0 else n + 6} for n in range(40)]
+"""For `risky`: every fourth fails."""
+
 
 def client(server: Server) -> httpx.Client:
     """A client of this service whose answers are checked."""

@@ -6,7 +6,14 @@ import httpx
 import pytest
 
 from bench.server import Server
-from tests.integration.answers import client
+from tests.integration.answers import MIXED, Document, client, ended, submitted
+
+
+@pytest.fixture(scope="session")
+def mixed(server: Server) -> Document:
+    """A finished job with 10 failures among 40 results, made of many chunks."""
+    with client(server) as api:
+        return ended(api, submitted(api, "risky", MIXED, chunksize=3)["id"])
 
 
 @pytest.fixture

@@ -9,11 +9,9 @@ import httpx
 import httpx_sse
 import pytest
 
-from bench.server import Server
 from tests.integration.answers import (
     Document,
     Event,
-    client,
     ended,
     events_of,
     problem_of,
@@ -22,15 +20,6 @@ from tests.integration.answers import (
 
 LINES_MAX = 250
 BYTES_MAX = 64 << 10
-MIXED = [{"x": 5 if n % 4 == 0 else n + 6} for n in range(40)]
-"""For `risky`: every fourth fails."""
-
-
-@pytest.fixture(scope="module")
-def mixed(server: Server) -> Document:
-    """A finished job with 10 failures among 40 results, made of many chunks."""
-    with client(server) as api:
-        return ended(api, submitted(api, "risky", MIXED, chunksize=3)["id"])
 
 
 @contextmanager

@@ -78,3 +78,18 @@ def test_progress_is_shown_while_the_item_runs(watched: Watched, tmp_path: Path)
     assert shown["worker"]["pid"] in watched.workers()
     assert [line["output"] for line in watched.results(job)] == ["done"]
     assert watched.item(job)["progress"] is None
+
+
+def test_what_a_cancelled_item_printed_is_not_the_next_ones(tmp_path: Path) -> None:
+    """The item has no result that could carry it, and the worker goes on."""
+    with watching(tmp_path, processes="1") as watched:
+        job = watched.submit("clean_up", [30])
+        until(lambda: watched.item(job)["status"] == "running", 5, "it runs")
+        watched.api.post(f"/v1/jobs/{job}/cancel")
+        watched.ended(job, "cancelled")
+        after = watched.submit(
+            "say", [{"text": "mine", "how": "print"}, {"text": "", "how": "not"}], chunksize=2
+        )
+        watched.results(after)
+
+        assert [watched.item(after, n)["log"] for n in range(2)] == ["mine\n", None]

@@ -8,18 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from bench.server import Server
-from tests.integration.answers import Document, client, document_of, ended, lines_of, submitted
-
-MIXED = [{"x": 5 if n % 4 == 0 else n + 6} for n in range(40)]
-"""For `risky`: every fourth fails."""
-
-
-@pytest.fixture(scope="module")
-def mixed(server: Server) -> Document:
-    """A finished job with 10 failures among 40 results, made of many chunks."""
-    with client(server) as api:
-        return ended(api, submitted(api, "risky", MIXED, chunksize=3)["id"])
+from tests.integration.answers import Document, document_of, ended, lines_of, submitted
 
 
 @contextmanager
