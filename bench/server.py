@@ -27,8 +27,9 @@ _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 class Server:
     """A Millpond on a free port; `settings` are environment variables, and those of the caller do not count."""
 
-    def __init__(self, data: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, data: Path, settings: Mapping[str, str], module: str = "app") -> None:
         self.data = data
+        self._module = module
         mine = {name: value for name, value in os.environ.items() if not name.startswith("MILLPOND_")}
         self._environment = mine | {"MILLPOND_PORT": "0", "MILLPOND_DATA_DIR": str(data), **settings}
         self.url = ""
@@ -60,7 +61,7 @@ class Server:
         # A file, not a pipe: a service that nobody listens to must not stop at a full one.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in `end`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "app"], cwd=ROOT, env=self._environment, stderr=self._stderr
+            [sys.executable, "-m", self._module], cwd=ROOT, env=self._environment, stderr=self._stderr
         )
         try:
             self.url = self._address(time.monotonic() + START_SECONDS_MAX)

@@ -37,6 +37,7 @@ STATUS: Mapping[str, int] = {
     "head-too-large": 431,
     "internal": 500,
     "unavailable": 503,
+    "storage-unavailable": 503,
     "storage-full": 507,
 }
 TITLES: Mapping[str, str] = {
@@ -45,6 +46,7 @@ TITLES: Mapping[str, str] = {
     "unknown-task": "Unknown task",
     "over-quota": "Over quota",
     "storage-full": "Disk full",
+    "storage-unavailable": "Storage unavailable",
 }
 _BY_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-media-type"}
 

@@ -12,7 +12,8 @@
     │   └── OverQuota           you have too much here already
     └── ServiceError            ours; may work later
         ├── Unavailable         starting, draining, or the queue is full
-        └── StorageFull         the disk is full
+        ├── StorageFull         the disk is full, or the quota used up
+        └── StorageUnavailable  the disk or the database fails for now: locked, read-only, an I/O error
 
 What a user's task does is never one of these: it is a result.
 """
@@ -97,3 +98,7 @@ class Unavailable(ServiceError):
 
 class StorageFull(ServiceError):
     code = "storage-full"
+
+
+class StorageUnavailable(ServiceError):
+    code = "storage-unavailable"
