@@ -46,6 +46,15 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is remembered of a job whose retention is over."""
+
+    job_id: str
+    fingerprint: str | None
+    expired_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """What is kept of one attempt of an item besides its result: how it failed, or what it printed."""
 
@@ -60,15 +69,24 @@ class Note:
 
 
 class JobStore(Protocol):
-    async def create_job(self, job: Job, blocks: Sequence[Block], idempotency_key: str | None = None) -> None:
-        """Add a job with its items.  Conflict if there is one with its id, or the key was used."""
+    # -- Submitting
+
+    async def create_job(
+        self, job: Job, blocks: Sequence[Block], idempotency_key: str | None = None, files: Sequence[str] = ()
+    ) -> None:
+        """Add a job with its items, which name `files`; a tombstone of its id goes.
+
+        Conflict if there is a job with its id, or the key was used.
+        """
         ...
 
     async def begin_upload(self, upload: str) -> None:
         """Start collecting items of a job that does not exist yet.  What is never committed is never seen."""
         ...
 
-    async def add_blocks(self, upload: str, blocks: Sequence[Block]) -> None: ...
+    async def add_blocks(self, upload: str, blocks: Sequence[Block], files: Sequence[str] = ()) -> None:
+        """Add items, which name `files`, to the upload."""
+        ...
 
     async def commit_upload(self, upload: str, job: Job, idempotency_key: str | None = None) -> None:
         """The upload's items become the job's.  Conflict as with `create_job`; the upload stays."""
@@ -82,6 +100,8 @@ class JobStore(Protocol):
         """What the key was used for, if it was."""
         ...
 
+    # -- Jobs
+
     async def get_job(self, job_id: str) -> Job | None: ...
 
     async def list_jobs(self, query: Query) -> list[Job]: ...
@@ -93,6 +113,23 @@ class JobStore(Protocol):
     async def unfinished_jobs(self) -> list[Job]:
         """Every job that is not finished, oldest first."""
         ...
+
+    async def save_job(self, job: Job) -> None:
+        """Write the job's state over what was there; nothing if it is gone."""
+        ...
+
+    async def delete_job(self, job_id: str) -> None:
+        """Forget the job, its items and results, and any tombstone of its id; harmless if it is gone.
+
+        Its key stays used.
+        """
+        ...
+
+    async def tombstone(self, job_id: str) -> Tombstone | None:
+        """What is remembered of a job that has expired and gone."""
+        ...
+
+    # -- Items and results
 
     async def done_ranges(self, job_id: str) -> list[tuple[int, int]]:
         """(first, count) of the job's segments, by first.  Reads no result."""
@@ -123,14 +160,6 @@ class JobStore(Protocol):
         """The notes of an item, or of the whole job: by index, oldest first."""
         ...
 
-    async def save_job(self, job: Job) -> None:
-        """Write the job's state over what was there; nothing if it is gone."""
-        ...
-
-    async def delete_job(self, job_id: str) -> None:
-        """Forget the job, its items and its results; harmless if it is gone.  Its key stays used."""
-        ...
-
     async def read_results(
         self, job_id: str, view: View, after: int, *, lines_max: int, bytes_max: int, settled: bool
     ) -> Page:
@@ -141,6 +170,8 @@ class JobStore(Protocol):
         """
         ...
 
+    # -- Files
+
     async def add_file(self, file: StoredFile) -> None:
         """Note a file; harmless if it is noted already."""
         ...
@@ -148,5 +179,23 @@ class JobStore(Protocol):
     async def get_file(self, file_id: str) -> StoredFile | None: ...
 
     async def delete_file(self, file_id: str) -> None:
-        """Forget a file; harmless if it is gone.  Conflict if the results of a job name it."""
+        """Forget a file; harmless if it is gone.  Conflict if a job names it."""
+        ...
+
+    async def forget_files(self, file_ids: Sequence[str]) -> list[str]:
+        """Forget those of the files that no job names, noted or not; which these are."""
+        ...
+
+    # -- Keeping house
+
+    async def expire_jobs(self, now: datetime, jobs_max: int) -> list[str]:
+        """Delete jobs whose `expires_at` has come, soonest first, at most so many, leaving tombstones; their ids."""
+        ...
+
+    async def forget(self, *, tombstones_before: datetime, keys_before: datetime, rows_max: int) -> int:
+        """Drop tombstones and idempotency keys that are older, at most so many of each; how many."""
+        ...
+
+    async def sweep(self, bytes_max: int) -> bool:
+        """Free about so much of what deleted jobs and broken uploads held; whether there is more."""
         ...

@@ -8,11 +8,12 @@ Invariant: a call checks all there is to check before it changes anything.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from app.domain.errors import Conflict, ServiceError
 from app.domain.item import Block, Page, Segment, View, is_failure
 from app.domain.job import Job, Status
-from app.domain.store import Note, Query, Replay, StoredFile
+from app.domain.store import Note, Query, Replay, StoredFile, Tombstone
 
 
 class MemoryStore:
@@ -26,33 +27,43 @@ class MemoryStore:
         self._uploads: dict[str, list[Block]] = {}
         self._replays: dict[str, Replay] = {}
         self._notes: list[Note] = []
+        self._tombstones: dict[str, Tombstone] = {}
+        self._key_times: dict[str, datetime] = {}
         self._files: dict[str, StoredFile] = {}
         self._file_uses: set[tuple[str, str]] = set()
-        """(file id, job id)"""
+        """(file id, job id or name of an upload)"""
 
     # -- Submitting
 
-    async def create_job(self, job: Job, blocks: Sequence[Block], idempotency_key: str | None = None) -> None:
+    async def create_job(
+        self, job: Job, blocks: Sequence[Block], idempotency_key: str | None = None, files: Sequence[str] = ()
+    ) -> None:
         if job.id in self._jobs or idempotency_key in self._replays:
             raise Conflict(f"There is a job {job.id!r} already, with other content.")
         self._jobs[job.id] = _at_rest(job)
         self._items[job.id] = list(blocks)
         self._logs[job.id] = []
+        self._file_uses |= {(file_id, job.id) for file_id in files}
+        self._tombstones.pop(job.id, None)
         if idempotency_key is not None:
             self._replays[idempotency_key] = Replay(job.id, job.fingerprint or "")
+            self._key_times[idempotency_key] = job.created_at
 
     async def begin_upload(self, upload: str) -> None:
         self._uploads[upload] = []
 
-    async def add_blocks(self, upload: str, blocks: Sequence[Block]) -> None:
+    async def add_blocks(self, upload: str, blocks: Sequence[Block], files: Sequence[str] = ()) -> None:
         self._uploads[upload].extend(blocks)
+        self._file_uses |= {(file_id, f"upload {upload}") for file_id in files}
 
     async def commit_upload(self, upload: str, job: Job, idempotency_key: str | None = None) -> None:
-        await self.create_job(job, self._uploads[upload], idempotency_key)
-        del self._uploads[upload]
+        files = [file_id for file_id, user in self._file_uses if user == f"upload {upload}"]
+        await self.create_job(job, self._uploads[upload], idempotency_key, files)
+        await self.discard_upload(upload)
 
     async def discard_upload(self, upload: str) -> None:
         self._uploads.pop(upload, None)
+        self._drop_uses(f"upload {upload}")
 
     async def replay(self, idempotency_key: str) -> Replay | None:
         return self._replays.get(idempotency_key)
@@ -83,7 +94,11 @@ class MemoryStore:
         for of_jobs in (self._jobs, self._items, self._logs):
             of_jobs.pop(job_id, None)
         self._notes = [note for note in self._notes if note.job_id != job_id]
-        self._file_uses = {use for use in self._file_uses if use[1] != job_id}
+        self._tombstones.pop(job_id, None)
+        self._drop_uses(job_id)
+
+    async def tombstone(self, job_id: str) -> Tombstone | None:
+        return self._tombstones.get(job_id)
 
     # -- Items and results
 
@@ -155,10 +170,42 @@ class MemoryStore:
         return self._files.get(file_id)
 
     async def delete_file(self, file_id: str) -> None:
-        for used, job_id in self._file_uses:
-            if used == file_id:
-                raise Conflict(f"Job {job_id} names this file; delete the job first.")
-        self._files.pop(file_id, None)
+        if not await self.forget_files([file_id]):
+            raise Conflict("A job names this file; delete the job first.")
+
+    async def forget_files(self, file_ids: Sequence[str]) -> list[str]:
+        used = {file_id for file_id, _ in self._file_uses}
+        unused = [file_id for file_id in file_ids if file_id not in used]
+        for file_id in unused:
+            self._files.pop(file_id, None)
+        return unused
+
+    def _drop_uses(self, user: str) -> None:
+        self._file_uses = {use for use in self._file_uses if use[1] != user}
+
+    # -- Keeping house
+
+    async def expire_jobs(self, now: datetime, jobs_max: int) -> list[str]:
+        due = sorted((job.expires_at, job.id) for job in self._jobs.values() if job.expires_at is not None)
+        expired = [job_id for expires_at, job_id in due if expires_at <= now][:jobs_max]
+        for job_id in expired:
+            fingerprint = self._jobs[job_id].fingerprint
+            await self.delete_job(job_id)
+            self._tombstones[job_id] = Tombstone(job_id, fingerprint, now)
+        return expired
+
+    async def forget(self, *, tombstones_before: datetime, keys_before: datetime, rows_max: int) -> int:
+        stones = [stone for stone in self._tombstones.values() if stone.expired_at < tombstones_before]
+        stones = sorted(stones, key=lambda stone: stone.expired_at)[:rows_max]
+        keys = sorted((at, key) for key, at in self._key_times.items() if at < keys_before)[:rows_max]
+        for stone in stones:
+            del self._tombstones[stone.job_id]
+        for _, key in keys:
+            del self._key_times[key], self._replays[key]
+        return len(stones) + len(keys)
+
+    async def sweep(self, bytes_max: int) -> bool:  # noqa: ARG002 -- nothing is ever left here
+        return False
 
 
 def _at_rest(job: Job) -> Job:

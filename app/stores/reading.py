@@ -29,10 +29,13 @@ def read_page(
     settled: bool,
 ) -> Page:
     """Lines of the view after the first `after`; at least one if there is one, else within both limits."""
+    row = connection.execute("SELECT owner FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        return Page(b"", after, 0)
     if view.order == "completion":
-        places = _by_completion(connection, job_id, view.outcome, after)
+        places = _by_completion(connection, row["owner"], view.outcome, after)
     else:
-        places = _by_index(connection, job_id, view.outcome, after, settled=settled)
+        places = _by_index(connection, row["owner"], view.outcome, after, settled=settled)
     parts: list[bytes] = []
     count = size = 0
     for segment_id, before, own in places:
@@ -63,32 +66,32 @@ def _within(lines: bytes, count: int, bytes_max: int, *, first: bool) -> tuple[b
 
 
 def _by_completion(
-    connection: sqlite3.Connection, job_id: str, outcome: Outcome | None, after: int
+    connection: sqlite3.Connection, owner: int, outcome: Outcome | None, after: int
 ) -> Iterator[tuple[int, int, int]]:
     """(segment id, lines of the view before it, lines of the view in it), from the cursor's on."""
     before, own = _BEFORE[outcome], _OWN[outcome]
     # Lines of a view are never more than lines of the log: the cursor's segment cannot start before it.
     return connection.execute(
-        f"SELECT id, {before}, {own} FROM segments WHERE job_id = ?"
+        f"SELECT id, {before}, {own} FROM segments WHERE owner = ?"
         f" AND done_before >= ? AND {before} + {own} > ? AND {own} > 0 ORDER BY done_before",
-        (job_id, _start(connection, job_id, after), after),
+        (owner, _start(connection, owner, after), after),
     )
 
 
-def _start(connection: sqlite3.Connection, job_id: str, after: int) -> int:
+def _start(connection: sqlite3.Connection, owner: int, after: int) -> int:
     """`done_before` of the segment that holds line `after` of the whole log, or of the last one."""
     row = connection.execute(
-        "SELECT max(done_before) FROM segments WHERE job_id = ? AND done_before <= ?", (job_id, after)
+        "SELECT max(done_before) FROM segments WHERE owner = ? AND done_before <= ?", (owner, after)
     ).fetchone()
     return row[0] or 0
 
 
 def _by_index(
-    connection: sqlite3.Connection, job_id: str, outcome: Outcome | None, after: int, *, settled: bool
+    connection: sqlite3.Connection, owner: int, outcome: Outcome | None, after: int, *, settled: bool
 ) -> Iterator[tuple[int, int, int]]:
     before = expected = 0
     rows = connection.execute(
-        f"SELECT id, first, count, {_OWN[outcome]} FROM segments WHERE job_id = ? ORDER BY first", (job_id,)
+        f"SELECT id, first, count, {_OWN[outcome]} FROM segments WHERE owner = ? ORDER BY first", (owner,)
     )
     for segment_id, first, count, own in rows:
         if first != expected and not settled:

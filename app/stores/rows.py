@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from app.domain.job import Counts, Job, Options, Status
-from app.domain.store import Note, StoredFile
+from app.domain.store import Note, StoredFile, Tombstone
 
 JOB_COLUMNS = (
     "id", "task", "status", "total", "succeeded", "failed", "cancelled", "sealed", "options", "params", "metadata",
@@ -80,14 +80,18 @@ def row_to_file(row: sqlite3.Row) -> StoredFile:
     )
 
 
+def row_to_tombstone(row: sqlite3.Row) -> Tombstone:
+    return Tombstone(row["job_id"], row["fingerprint"], datetime.fromisoformat(row["expired_at"]))
+
+
 def note_to_row(note: Note) -> tuple[Any, ...]:
     at, error = note.at.isoformat(), _dump(note.error)
     return (note.job_id, note.index, note.attempt, at, error, note.log, int(note.death))
 
 
-def row_to_note(row: sqlite3.Row) -> Note:
+def row_to_note(job_id: str, row: sqlite3.Row) -> Note:
     return Note(
-        job_id=row["job_id"],
+        job_id=job_id,
         index=row["item"],
         attempt=row["attempt"],
         at=datetime.fromisoformat(row["at"]),

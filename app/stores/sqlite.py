@@ -5,22 +5,33 @@ Invariant: a job's segments do not overlap, and its counts are what its segments
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
+from datetime import datetime
 from pathlib import Path
 
-from app.domain.errors import Conflict, ServiceError, StorageFull
+from app.domain.errors import Conflict, StorageFull
 from app.domain.item import Block, Page, Segment, View
 from app.domain.job import FINISHED, Job, Status
-from app.domain.store import Note, Query, Replay, StoredFile
+from app.domain.store import Note, Query, Replay, StoredFile, Tombstone
+from app.stores import housekeeping
 from app.stores.connection import Database, Durability, translated
 from app.stores.reading import read_page
-from app.stores.rows import JOB_COLUMNS, job_to_row, note_to_row, row_to_file, row_to_job, row_to_note
+from app.stores.rows import (
+    JOB_COLUMNS,
+    job_to_row,
+    note_to_row,
+    row_to_file,
+    row_to_job,
+    row_to_note,
+    row_to_tombstone,
+)
+from app.stores.schema import migrate
 
 _INSERT_JOB = (
-    f"INSERT INTO jobs (items, {', '.join(JOB_COLUMNS)})"
-    f" VALUES (:items, {', '.join(f':{column}' for column in JOB_COLUMNS)})"
+    f"INSERT INTO jobs (owner, {', '.join(JOB_COLUMNS)})"
+    f" VALUES (:owner, {', '.join(f':{column}' for column in JOB_COLUMNS)})"
 )
 _UPDATE_JOB = f"UPDATE jobs SET {', '.join(f'{c} = :{c}' for c in JOB_COLUMNS)} WHERE id = :id"
+_OWNER = "(SELECT owner FROM jobs WHERE id = ?)"
 _UNFINISHED = [str(status) for status in Status if status not in FINISHED]
 
 
@@ -51,32 +62,35 @@ class SqliteStore:
 
     # -- Submitting
 
-    async def create_job(self, job: Job, blocks: Sequence[Block], idempotency_key: str | None = None) -> None:
+    async def create_job(
+        self, job: Job, blocks: Sequence[Block], idempotency_key: str | None = None, files: Sequence[str] = ()
+    ) -> None:
         def change(connection: sqlite3.Connection) -> None:
-            _insert_job(connection, job, job.id, idempotency_key)
-            _insert_blocks(connection, job.id, blocks)
+            owner = connection.execute("INSERT INTO owners DEFAULT VALUES").lastrowid
+            assert owner is not None
+            _insert_job(connection, job, owner, idempotency_key)
+            _insert_blocks(connection, owner, blocks, files)
 
         await self._database.write(change)
 
     async def begin_upload(self, upload: str) -> None:
-        await self._execute("INSERT INTO uploads (name) VALUES (?)", (upload,))
+        await self._execute("INSERT INTO owners (upload) VALUES (?)", (upload,))
 
-    async def add_blocks(self, upload: str, blocks: Sequence[Block]) -> None:
-        await self._database.write(lambda connection: _insert_blocks(connection, upload, blocks))
+    async def add_blocks(self, upload: str, blocks: Sequence[Block], files: Sequence[str] = ()) -> None:
+        await self._database.write(
+            lambda connection: _insert_blocks(connection, _owner_of(connection, upload), blocks, files)
+        )
 
     async def commit_upload(self, upload: str, job: Job, idempotency_key: str | None = None) -> None:
         def change(connection: sqlite3.Connection) -> None:
-            _insert_job(connection, job, upload, idempotency_key)
-            connection.execute("DELETE FROM uploads WHERE name = ?", (upload,))
+            owner = _owner_of(connection, upload)
+            _insert_job(connection, job, owner, idempotency_key)
+            connection.execute("UPDATE owners SET upload = NULL WHERE id = ?", (owner,))
 
         await self._database.write(change)
 
     async def discard_upload(self, upload: str) -> None:
-        def change(connection: sqlite3.Connection) -> None:
-            if connection.execute("DELETE FROM uploads WHERE name = ?", (upload,)).rowcount:
-                connection.execute("DELETE FROM blocks WHERE owner = ?", (upload,))
-
-        await self._database.write(change)
+        await self._execute("UPDATE owners SET dead = 1, upload = NULL WHERE upload = ?", (upload,))
 
     async def replay(self, idempotency_key: str) -> Replay | None:
         rows = await self._rows(
@@ -124,27 +138,27 @@ class SqliteStore:
 
     async def delete_job(self, job_id: str) -> None:
         def change(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM segments WHERE job_id = ?", (job_id,))
-            connection.execute(
-                "DELETE FROM blocks WHERE owner = (SELECT items FROM jobs WHERE id = ?)", (job_id,)
-            )
-            connection.execute("DELETE FROM notes WHERE job_id = ?", (job_id,))
-            connection.execute("DELETE FROM file_uses WHERE job_id = ?", (job_id,))
-            connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+            connection.execute("DELETE FROM tombstones WHERE job_id = ?", (job_id,))
+            owners = connection.execute("DELETE FROM jobs WHERE id = ? RETURNING owner", (job_id,)).fetchall()
+            housekeeping.bury(connection, [row["owner"] for row in owners])
 
         await self._database.write(change)
+
+    async def tombstone(self, job_id: str) -> Tombstone | None:
+        rows = await self._rows("SELECT * FROM tombstones WHERE job_id = ?", (job_id,))
+        return row_to_tombstone(rows[0]) if rows else None
 
     # -- Items and results
 
     async def done_ranges(self, job_id: str) -> list[tuple[int, int]]:
         rows = await self._rows(
-            "SELECT first, count FROM segments WHERE job_id = ? ORDER BY first", (job_id,)
+            f"SELECT first, count FROM segments WHERE owner = {_OWNER} ORDER BY first", (job_id,)
         )
         return [(row["first"], row["count"]) for row in rows]
 
     async def read_block(self, job_id: str, index: int) -> Block | None:
         rows = await self._rows(
-            "SELECT first, count, lines FROM blocks WHERE owner = (SELECT items FROM jobs WHERE id = ?)"
+            f"SELECT first, count, lines FROM blocks WHERE owner = {_OWNER}"
             " AND first <= ? ORDER BY first DESC LIMIT 1",
             (job_id, index),
         )
@@ -160,19 +174,20 @@ class SqliteStore:
     ) -> None:
         def change(connection: sqlite3.Connection) -> None:
             connection.executemany(
-                "INSERT INTO segments (job_id, first, count, failed, done_before, failed_before, lines)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO segments (owner, first, count, failed, done_before, failed_before, lines)"
+                f" VALUES ({_OWNER}, ?, ?, ?, ?, ?, ?)",
                 [
                     (s.job_id, s.first, s.count, s.failed, s.done_before, s.failed_before, s.lines)
                     for s in segments
                 ],
             )
             connection.executemany(
-                "INSERT OR IGNORE INTO file_uses (file_id, job_id) VALUES (?, ?)",
-                [(file_id, job_id) for job_id, ids in files.items() for file_id in ids],
+                f"INSERT OR IGNORE INTO file_uses (owner, file_id) VALUES ({_OWNER}, ?)",
+                [(job_id, file_id) for job_id, ids in files.items() for file_id in ids],
             )
             connection.executemany(
-                "INSERT INTO notes (job_id, item, attempt, at, error, log, death) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO notes (owner, item, attempt, at, error, log, death)"
+                f" VALUES ({_OWNER}, ?, ?, ?, ?, ?, ?)",
                 map(note_to_row, notes),
             )
             for job in jobs:
@@ -182,7 +197,8 @@ class SqliteStore:
 
     async def read_result(self, job_id: str, index: int) -> bytes | None:
         rows = await self._rows(
-            "SELECT first, count, lines FROM segments WHERE job_id = ? AND first <= ? ORDER BY first DESC LIMIT 1",
+            f"SELECT first, count, lines FROM segments WHERE owner = {_OWNER} AND first <= ?"
+            " ORDER BY first DESC LIMIT 1",
             (job_id, index),
         )
         if not rows or index >= rows[0]["first"] + rows[0]["count"]:
@@ -192,12 +208,12 @@ class SqliteStore:
         return line
 
     async def notes(self, job_id: str, index: int | None = None) -> list[Note]:
-        where = "job_id = ?" if index is None else "job_id = ? AND item = ?"
+        where = f"owner = {_OWNER}" if index is None else f"owner = {_OWNER} AND item = ?"
         rows = await self._rows(
             f"SELECT * FROM notes WHERE {where} ORDER BY item, rowid",
             (job_id,) if index is None else (job_id, index),
         )
-        return [row_to_note(row) for row in rows]
+        return [row_to_note(job_id, row) for row in rows]
 
     async def read_results(
         self, job_id: str, view: View, after: int, *, lines_max: int, bytes_max: int, settled: bool
@@ -222,12 +238,29 @@ class SqliteStore:
 
     async def delete_file(self, file_id: str) -> None:
         def change(connection: sqlite3.Connection) -> None:
-            used = connection.execute("SELECT job_id FROM file_uses WHERE file_id = ?", (file_id,)).fetchone()
-            if used:
-                raise Conflict(f"Job {used['job_id']} names this file; delete the job first.")
+            if user := housekeeping.user_of(connection, file_id):
+                raise Conflict(f"Job {user} names this file; delete the job first.")
             connection.execute("DELETE FROM files WHERE id = ?", (file_id,))
 
         await self._database.write(change)
+
+    async def forget_files(self, file_ids: Sequence[str]) -> list[str]:
+        return await self._database.write(lambda connection: housekeeping.forget_files(connection, file_ids))
+
+    # -- Keeping house
+
+    async def expire_jobs(self, now: datetime, jobs_max: int) -> list[str]:
+        return await self._database.write(
+            lambda connection: housekeeping.expire_jobs(connection, now, jobs_max)
+        )
+
+    async def forget(self, *, tombstones_before: datetime, keys_before: datetime, rows_max: int) -> int:
+        return await self._database.write(
+            lambda connection: housekeeping.forget(connection, tombstones_before, keys_before, rows_max)
+        )
+
+    async def sweep(self, bytes_max: int) -> bool:
+        return await self._database.write(lambda connection: housekeeping.sweep(connection, bytes_max))
 
     async def _execute(self, statement: str, values: Sequence[object]) -> None:
         await self._database.write(lambda connection: connection.execute(statement, values) and None)
@@ -238,9 +271,9 @@ class SqliteStore:
         return await self._database.read(lambda connection: connection.execute(statement, values).fetchall())
 
 
-def _insert_job(connection: sqlite3.Connection, job: Job, items: str, idempotency_key: str | None) -> None:
+def _insert_job(connection: sqlite3.Connection, job: Job, owner: int, idempotency_key: str | None) -> None:
     try:
-        connection.execute(_INSERT_JOB, job_to_row(job) | {"items": items})
+        connection.execute(_INSERT_JOB, job_to_row(job) | {"owner": owner})
         if idempotency_key is not None:
             connection.execute(
                 "INSERT INTO idempotency (key, job_id, fingerprint, created_at) VALUES (?, ?, ?, ?)",
@@ -248,21 +281,32 @@ def _insert_job(connection: sqlite3.Connection, job: Job, items: str, idempotenc
             )
     except sqlite3.IntegrityError:
         raise Conflict(f"There is a job {job.id!r} already, with other content.") from None
+    connection.execute("DELETE FROM tombstones WHERE job_id = ?", (job.id,))
 
 
-def _insert_blocks(connection: sqlite3.Connection, owner: str, blocks: Iterable[Block]) -> None:
+def _owner_of(connection: sqlite3.Connection, upload: str) -> int:
+    (owner,) = connection.execute("SELECT id FROM owners WHERE upload = ?", (upload,)).fetchone()
+    assert isinstance(owner, int)
+    return owner
+
+
+def _insert_blocks(
+    connection: sqlite3.Connection, owner: int, blocks: Iterable[Block], files: Iterable[str]
+) -> None:
     connection.executemany(
         "INSERT INTO blocks (owner, first, count, lines) VALUES (?, ?, ?, ?)",
         [(owner, block.first, block.count, block.lines) for block in blocks],
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO file_uses (owner, file_id) VALUES (?, ?)",
+        [(owner, file_id) for file_id in files],
     )
 
 
 def _forget_uploads(connection: sqlite3.Connection) -> None:
     """Drop what belongs to no job.  On a full disk it stays, seen by nobody, until the next start."""
-    uploads = connection.execute("SELECT name FROM uploads").fetchall()
     try:
-        connection.executemany("DELETE FROM blocks WHERE owner = ?", uploads)
-        connection.executemany("DELETE FROM uploads WHERE name = ?", uploads)
+        connection.execute("UPDATE owners SET dead = 1, upload = NULL WHERE upload IS NOT NULL")
     except sqlite3.OperationalError as error:
         if not isinstance(translated(error), StorageFull):
             raise
@@ -270,20 +314,3 @@ def _forget_uploads(connection: sqlite3.Connection) -> None:
 
 def _update_job(connection: sqlite3.Connection, job: Job) -> None:
     connection.execute(_UPDATE_JOB, job_to_row(job))
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema up to date, a step a transaction.  ServiceError if it is newer than this code."""
-    steps = sorted(
-        entry.name
-        for entry in resources.files("app.stores.migrations").iterdir()
-        if entry.name.endswith(".sql")
-    )
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(steps):
-        raise ServiceError(
-            f"The database has schema {version}, this Millpond knows {len(steps)}. Run the newer Millpond again."
-        )
-    for number, name in enumerate(steps[version:], start=version + 1):
-        script = resources.files("app.stores.migrations").joinpath(name).read_text()
-        connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")

@@ -75,7 +75,7 @@ def test_a_job_after_a_reopening_is_newer_than_all_before(tmp_path: Path, run: R
 
 
 def test_an_upload_without_a_commit_is_gone_after_a_reopening(tmp_path: Path, run: Run) -> None:
-    """Its bytes too, while committed items stay."""
+    """Its bytes too, once they are swept away, while committed items stay."""
     with opened(tmp_path) as store:
         run(store.create_job(a_job(), [a_block()]))
         run(store.begin_upload("up"))
@@ -84,11 +84,13 @@ def test_an_upload_without_a_commit_is_gone_after_a_reopening(tmp_path: Path, ru
     with opened(tmp_path) as store:
         assert run(store.read_block("j", 0)) == a_block()
         run(store.begin_upload("up"))  # its name is free
+        while run(store.sweep(1)):
+            pass
 
     with sqlite3.connect(tmp_path / "millpond.sqlite") as connection:
-        owners = connection.execute("SELECT DISTINCT owner FROM blocks").fetchall()
+        owners = connection.execute("SELECT count(DISTINCT owner), sum(length(lines)) FROM blocks").fetchone()
     connection.close()
-    assert owners == [("j",)]
+    assert owners == (1, len(a_block().lines))
 
 
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path, run: Run) -> None:
@@ -316,7 +318,7 @@ def test_what_was_answered_before_the_disk_was_full_is_there(
     with opened(disk) as store:
         with pytest.raises(StorageFull):
             run(submit_until_full(store))
-        assert len(answered) > 50
+        assert len(answered) > 20
         assert [job.id for job in run(store.unfinished_jobs())] == answered
 
     with opened(disk) as store:

@@ -1,0 +1,119 @@
+"""Deleting, and giving the space back: in steps so small that no other write waits long.
+
+How it works: a deleted job's row goes, and its owner is marked dead; nothing finds what hangs on that owner any
+more.  `sweep` then takes that away piece by piece, and after it pages off the end of the file.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+
+ROWS_MAX = 1000
+"""Of small rows, so many are deleted in one step."""
+SLACK_PAGES = 2048
+"""Free pages that are kept for what comes next."""
+
+_DELETE_EXPIRED = """
+    DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+    RETURNING id, owner, fingerprint
+"""
+
+
+def bury(connection: sqlite3.Connection, owners: Sequence[int]) -> None:
+    """Nobody owns what hangs on these any more."""
+    connection.executemany(
+        "UPDATE owners SET dead = 1, upload = NULL WHERE id = ?", [(owner,) for owner in owners]
+    )
+
+
+def expire_jobs(connection: sqlite3.Connection, now: datetime, jobs_max: int) -> list[str]:
+    """Delete what has expired, leaving tombstones."""
+    expired = connection.execute(_DELETE_EXPIRED, (now.isoformat(), jobs_max)).fetchall()
+    bury(connection, [row["owner"] for row in expired])
+    connection.executemany(
+        "INSERT OR REPLACE INTO tombstones (job_id, fingerprint, expired_at) VALUES (?, ?, ?)",
+        [(row["id"], row["fingerprint"], now.isoformat()) for row in expired],
+    )
+    return [row["id"] for row in expired]
+
+
+def forget(
+    connection: sqlite3.Connection, tombstones_before: datetime, keys_before: datetime, rows_max: int
+) -> int:
+    """Drop old tombstones and keys."""
+    dropped = connection.execute(
+        "DELETE FROM tombstones WHERE job_id IN"
+        " (SELECT job_id FROM tombstones WHERE expired_at < ? ORDER BY expired_at LIMIT ?)",
+        (tombstones_before.isoformat(), rows_max),
+    ).rowcount
+    dropped += connection.execute(
+        "DELETE FROM idempotency WHERE key IN"
+        " (SELECT key FROM idempotency WHERE created_at < ? ORDER BY created_at LIMIT ?)",
+        (keys_before.isoformat(), rows_max),
+    ).rowcount
+    return dropped
+
+
+def user_of(connection: sqlite3.Connection, file_id: str) -> str | None:
+    """Some job, or submission under way, that names the file."""
+    row = connection.execute(
+        "SELECT coalesce(jobs.id, 'that is being submitted') FROM file_uses"
+        " JOIN owners ON owners.id = owner AND NOT dead LEFT JOIN jobs USING (owner) WHERE file_id = ?",
+        (file_id,),
+    ).fetchone()
+    return row and str(row[0])
+
+
+def forget_files(connection: sqlite3.Connection, file_ids: Sequence[str]) -> list[str]:
+    """Forget those that nobody names."""
+    unused = [file_id for file_id in file_ids if user_of(connection, file_id) is None]
+    connection.executemany("DELETE FROM files WHERE id = ?", [(file_id,) for file_id in unused])
+    return unused
+
+
+def sweep(connection: sqlite3.Connection, bytes_max: int) -> bool:
+    """Take a piece away of what hangs on some dead owner, else free pages off the file's end."""
+    row = connection.execute("SELECT id FROM owners WHERE dead LIMIT 1").fetchone()
+    if row is None:
+        return _shrink(connection, bytes_max)
+    (owner,) = row
+    for table in ("segments", "blocks"):
+        if rows := _largest_piece(connection, table, owner, bytes_max):
+            connection.executemany(f"DELETE FROM {table} WHERE rowid = ?", rows)
+            return True
+    for table, key in (("notes", "rowid"), ("file_uses", "(file_id, owner)")):
+        columns = key.strip("()")
+        if connection.execute(
+            f"DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} WHERE owner = ? LIMIT ?)",
+            (owner, ROWS_MAX),
+        ).rowcount:
+            return True
+    connection.execute("DELETE FROM owners WHERE id = ?", (owner,))
+    return True
+
+
+def _largest_piece(
+    connection: sqlite3.Connection, table: str, owner: int, bytes_max: int
+) -> list[tuple[int]]:
+    """Rows of the owner, together about as large as allowed; at least one, if there is any."""
+    rows: list[tuple[int]] = []
+    size = 0
+    for rowid, length in connection.execute(
+        f"SELECT rowid, length(lines) FROM {table} WHERE owner = ? LIMIT ?", (owner, ROWS_MAX)
+    ):
+        rows.append((rowid,))
+        size += length
+        if size >= bytes_max:
+            break
+    return rows
+
+
+def _shrink(connection: sqlite3.Connection, bytes_max: int) -> bool:
+    (mode,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    if not mode or free <= SLACK_PAGES:
+        return False
+    pages = min(free - SLACK_PAGES, max(1, bytes_max // page_bytes))
+    connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+    return bool(free - pages > SLACK_PAGES)
