@@ -26,7 +26,10 @@ from app.service.dispatcher import Dispatcher
 from app.service.files import Files
 from app.service.inspection import Inspection
 from app.service.jobs import Jobs, Limits
+from app.service.retention import Keeping, Retention
+from app.service.space import Space
 from app.settings import Settings
+from app.stores.directory import DataDirectory
 from app.stores.sqlite import SqliteStore
 from workers.files import Blobs
 from workers.limits import ChildLimits, cpu_limit, default_processes
@@ -79,38 +82,46 @@ def owned(directory: Path) -> Iterator[None]:
 def build(settings: Settings) -> Server:
     """Everything, wired; nothing started."""
     clock = SystemClock()
-    blobs = Blobs(settings.data_dir / "files")
+    blobs = Blobs(settings.data_dir.absolute() / "files", durable=settings.durability == "power")
     store = SqliteStore(settings.data_dir / "millpond.sqlite", settings.durability)
     guard = MemoryGuard(Cgroup.find())
     sizes = {
         "cpu": settings.processes or default_processes(cpu_limit(), guard.limit_bytes),
         "io": settings.io_processes,
     }
-    limits = ChildLimits(
-        settings.max_tasks_per_child or sys.maxsize,
-        settings.max_memory_per_child,
-        settings.worker_memory_bytes or guard.headroom_bytes(),
-    )
-    engine = Pool(sizes, settings.tasks, settings.data_dir.absolute() / "files", limits, guard)
+    directory = DataDirectory(settings.data_dir)
+    space = Space(directory, used_bytes_max=settings.max_disk_bytes, free_bytes_min=settings.min_free_bytes)
+    retention = _retention(settings, store, directory, space)
+    engine = Pool(sizes, settings.tasks, blobs, _limits(settings, guard), guard)
     dispatcher = Dispatcher(store, engine, clock)
     jobs = Jobs(store, dispatcher, engine, clock, Limits(settings.max_jobs, settings.max_queued_items))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         blobs.discard_unfinished()
+        directory.restore()
         store.open()
         await dispatcher.start()
+        retention.start()
         workers = ", ".join(f"{engine.size(pool)} {pool}" for pool in engine.pools())
         log.info("%d tasks; workers: %s", len(engine.tasks()), workers)
         try:
             yield
         finally:
+            await retention.stop()
             await dispatcher.drain(settings.drain_seconds)
             await dispatcher.stop()
             store.close()
 
     context = Context(
-        settings, jobs, Files(store, clock), blobs, engine, Inspection(store, dispatcher, engine), clock
+        settings,
+        jobs,
+        Files(store, clock),
+        blobs,
+        engine,
+        Inspection(store, dispatcher, engine),
+        space,
+        clock,
     )
     config = uvicorn.Config(
         create_app(context, lifespan),
@@ -127,6 +138,23 @@ def build(settings: Settings) -> Server:
         timeout_keep_alive=30,
     )
     return Server(config, jobs)
+
+
+def _limits(settings: Settings, guard: MemoryGuard) -> ChildLimits:
+    return ChildLimits(
+        settings.max_tasks_per_child or sys.maxsize,
+        settings.max_memory_per_child,
+        settings.worker_memory_bytes or guard.headroom_bytes(),
+    )
+
+
+def _retention(settings: Settings, store: SqliteStore, directory: DataDirectory, space: Space) -> Retention:
+    keeping = Keeping(
+        tombstones=settings.tombstone_seconds,
+        keys=settings.idempotency_seconds,
+        files=settings.file_retention_seconds,
+    )
+    return Retention(store, directory, space, SystemClock(), keeping, settings.prune_seconds)
 
 
 def serve(settings: Settings) -> None:

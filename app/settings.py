@@ -73,9 +73,35 @@ class Settings(BaseSettings):
     max_jobs: int = Field(10_000, ge=1, description="unfinished jobs; more are answered 503")
     max_queued_items: int = Field(100_000_000, ge=1, description="waiting items; more are answered 503")
     retention_seconds: float = Field(
-        7 * 86400.0,
+        7 * 86400.0, gt=0, description="how long a finished job is kept, where it does not say so itself"
+    )
+    failure_retention_seconds: float | None = Field(
+        None,
         gt=0,
-        description="when a finished job expires, by default (what has expired is not deleted by itself yet)",
+        description="how long one with failures, or that was ended early, is kept, if that is longer",
+    )
+    file_retention_seconds: float = Field(
+        7 * 86400.0, ge=60, description="how long a file that no job names is kept after it was written"
+    )
+    tombstone_seconds: float = Field(
+        30 * 86400.0, ge=0, description="how long an expired job is answered 410, before it is 404"
+    )
+    idempotency_seconds: float = Field(
+        86400.0, ge=86400, description="how long an `Idempotency-Key` is remembered"
+    )
+    prune_seconds: float = Field(
+        60.0, gt=0, le=86400, description="how often what has expired is looked for and deleted"
+    )
+    max_disk_bytes: int | None = Field(
+        None,
+        ge=1 << 20,
+        description="what jobs and files may take on disk; above it new ones are answered 507",
+    )
+    min_free_bytes: int = Field(
+        64 << 20,
+        ge=0,
+        description="what is kept free on the disk for jobs that were accepted, or 5 % of it if that is less;"
+        " below it new ones are answered 507",
     )
     drain_seconds: float = Field(10.0, ge=0, description="how long running items may go on after SIGTERM")
 

@@ -53,11 +53,11 @@ def serve(
     memory: mmap.mmap,
     worker_id: int,
     specs: Mapping[str, TaskSpec],
-    files: Path,
+    blobs: Blobs,
     limits: ChildLimits,
 ) -> None:
     """Run what comes until the end of the stream, or until the worker has done enough."""
-    BLOBS.set(Blobs(files))
+    BLOBS.set(blobs)
     marks = Marks(memory, worker_id)
     runner = Runner(specs, marks, recorder, limits, lambda frame: _send(connection, frame))
     side_by_side = SideBySide(connection, runner)

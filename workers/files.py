@@ -24,23 +24,27 @@ _COPY_BYTES = 1 << 20
 
 
 class Blobs:
-    """A directory of files named by what is in them: `ab/sha256-ab…`."""
+    """A directory of files named by what is in them: `ab/sha256-ab…`.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    If `durable`, a file that was committed survives a loss of power, else only the death of every process.
+    """
+
+    def __init__(self, directory: Path, *, durable: bool = False) -> None:
+        self.directory = directory
+        self.durable = durable
 
     def path(self, file_id: str) -> Path:
         """Where the file is, or would be.  ValueError if `file_id` is not an id."""
         if not FILE_ID.fullmatch(file_id):
             raise ValueError(f"{file_id[:80]!r} is not a file id: those are 'sha256-' and 64 hex digits")
-        return self._directory / file_id[7:9] / file_id
+        return self.directory / file_id[7:9] / file_id
 
     @contextmanager
-    def writing(self, *, durable: bool = False) -> Iterator["BlobWriter"]:
+    def writing(self) -> Iterator["BlobWriter"]:
         """A writer whose `commit()` puts the bytes under their id; leaving without it leaves nothing behind."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._directory, prefix=".new-", delete=False) as stream:
-            writer = BlobWriter(self, stream, durable=durable)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self.directory, prefix=".new-", delete=False) as stream:
+            writer = BlobWriter(self, stream)
             try:
                 yield writer
             finally:
@@ -49,17 +53,16 @@ class Blobs:
 
     def discard_unfinished(self) -> None:
         """Remove what interrupted writers left.  Only while nobody writes."""
-        for leftover in self._directory.glob(".new-*"):
+        for leftover in self.directory.glob(".new-*"):
             leftover.unlink(missing_ok=True)
 
 
 class BlobWriter:
     """Bytes on their way into a `Blobs` directory."""
 
-    def __init__(self, blobs: Blobs, stream: Any, *, durable: bool) -> None:
+    def __init__(self, blobs: Blobs, stream: Any) -> None:
         self._blobs = blobs
         self._stream = stream
-        self._durable = durable
         self._digest = hashlib.sha256()
         self.size_bytes = 0
 
@@ -72,13 +75,27 @@ class BlobWriter:
         """Put the bytes in their place, atomically, and return their id."""
         file_id = f"sha256-{self._digest.hexdigest()}"
         self._stream.flush()
-        if self._durable:
-            os.fsync(self._stream.fileno())
         os.fchmod(self._stream.fileno(), 0o644)
+        if self._blobs.durable:
+            os.fsync(self._stream.fileno())
         target = self._blobs.path(file_id)
         target.parent.mkdir(exist_ok=True)
         Path(self._stream.name).replace(target)
+        if self._blobs.durable:
+            for directory in (
+                target.parent,
+                self._blobs.directory,
+            ):  # the file's name, and the directory's own
+                _flush_directory(directory)
         return file_id
+
+
+def _flush_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 BLOBS: ContextVar[Blobs] = ContextVar("blobs")

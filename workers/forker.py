@@ -10,9 +10,9 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from pathlib import Path
 from typing import Protocol
 
+from workers.files import Blobs
 from workers.limits import WORKER_ENVIRONMENT, ChildLimits
 from workers.postmortem import Exit
 from workers.zygote import ZygoteSettings, receive, send
@@ -49,12 +49,12 @@ class Forker:
     """Starts the zygote, asks it for workers, and starts it anew when it dies."""
 
     def __init__(
-        self, parent: Parent, modules: tuple[str, ...], files: Path, memory_fd: int, limits: ChildLimits
+        self, parent: Parent, modules: tuple[str, ...], blobs: Blobs, memory_fd: int, limits: ChildLimits
     ) -> None:
         self._parent = parent
         self._limits = limits
         self._modules = modules
-        self._files = files
+        self._blobs = blobs
         self._memory_fd = memory_fd
         self._requests: deque[tuple[int, socket.socket, int]] = deque()
         """Workers to fork, each with its end of the connection and its recorder."""
@@ -95,7 +95,8 @@ class Forker:
                 )
 
     def _popen(self, control_fd: int) -> subprocess.Popen[bytes]:
-        settings = ZygoteSettings(control_fd, self._memory_fd, self._modules, str(self._files), self._limits)
+        files, durable = str(self._blobs.directory), self._blobs.durable
+        settings = ZygoteSettings(control_fd, self._memory_fd, self._modules, files, durable, self._limits)
         return subprocess.Popen(
             [sys.executable, "-m", "workers.zygote", settings.dump()],
             pass_fds=(control_fd, self._memory_fd),

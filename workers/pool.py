@@ -17,12 +17,12 @@ import signal
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from workers.blackbox import BlackBox
+from workers.files import Blobs
 from workers.forker import START_SECONDS_MAX, Forker
 from workers.interrupt import SIGNAL
 from workers.limits import ChildLimits
@@ -71,14 +71,14 @@ class Pool:
         self,
         sizes: Mapping[str, int | None],
         modules: Iterable[str],
-        files: Path,
+        blobs: Blobs,
         limits: ChildLimits,
         guard: MemoryGuard,
     ) -> None:
         self._sizes = {pool: size or 0 for pool, size in sizes.items()}
         self._unsized = [pool for pool, size in sizes.items() if size is None]
         self._modules = tuple(modules)
-        self._files = files
+        self._blobs = blobs
         self._limits = limits
         self._guard = guard
         self._workers: dict[int, Worker] = {}
@@ -99,7 +99,7 @@ class Pool:
         self._memory_fd = os.memfd_create("marks")
         os.ftruncate(self._memory_fd, WORKERS_MAX * SLOT_BYTES)
         self._memory = mmap.mmap(self._memory_fd, 0)
-        self._forker = Forker(self, self._modules, self._files, self._memory_fd, self._limits)
+        self._forker = Forker(self, self._modules, self._blobs, self._memory_fd, self._limits)
         await self._forker.start()
         self._described = self._loop.create_future()
         self._fork_missing()

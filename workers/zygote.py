@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 
 from workers.blackbox import Recorder
 from workers.child import prepare_process, serve
+from workers.files import Blobs
 from workers.limits import ChildLimits
 from workers.task import TaskDefinitionError, TaskSpec, discover
 
@@ -45,6 +46,7 @@ class ZygoteSettings:
     memory_fd: int
     modules: tuple[str, ...]
     files: str
+    durable_files: bool
     limits: ChildLimits
 
     def dump(self) -> str:
@@ -72,7 +74,7 @@ def receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 
 class Zygote:
     def __init__(self, settings: ZygoteSettings, specs: dict[str, TaskSpec], control: socket.socket) -> None:
-        self._files = Path(settings.files)
+        self._blobs = Blobs(Path(settings.files), durable=settings.durable_files)
         self._limits = settings.limits
         self._specs = specs
         self._control = control
@@ -134,7 +136,7 @@ class Zygote:
             recorder = Recorder(recorder_fd)
             prepare_process(recorder)
             connection = socket.socket(fileno=connection_fd)
-            serve(connection, recorder, self._memory, worker_id, self._specs, self._files, self._limits)
+            serve(connection, recorder, self._memory, worker_id, self._specs, self._blobs, self._limits)
             status = 0
         except BaseException:
             traceback.print_exc()

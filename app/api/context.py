@@ -13,6 +13,7 @@ from app.domain.engine import Engine
 from app.service.files import Files
 from app.service.inspection import Inspection
 from app.service.jobs import Jobs
+from app.service.space import Space
 
 
 class Blobs(Protocol):
@@ -33,6 +34,8 @@ class ApiSettings(Protocol):
     def max_file_bytes(self) -> int: ...
     @property
     def retention_seconds(self) -> float: ...
+    @property
+    def failure_retention_seconds(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Context:
     blobs: Blobs
     engine: Engine
     inspection: Inspection
+    space: Space
     clock: Clock
 
 

@@ -28,12 +28,14 @@ _ACTIVE = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml", "tex
 @router.post("", status_code=201)
 async def post_file(request: Request, context: Ctx) -> Response:
     """Store a file: the raw body, or the one file of a form.  The same bytes are the same file."""
+    context.space.check()
     media_type = request.headers.get("content-type", "application/octet-stream")
     if media_type.startswith("multipart/form-data"):
         file = await _form_file(request, context, media_type)
     else:
         file = await _raw_file(request, context, media_type)
     await context.files.note(file.id, file.size_bytes, file.name, file.media_type)
+    context.space.taken(file.size_bytes)
     document = {
         "file": file.id,
         "name": file.name,

@@ -14,7 +14,7 @@ from app.api.streaming import STREAM_HEADERS, Stream
 from app.api.streaming import follow as follow_lines
 from app.api.submit import submit
 from app.domain import store
-from app.domain.errors import Fault, Invalid, NotFound
+from app.domain.errors import Fault, Gone, Invalid, NotFound
 from app.domain.item import View
 from app.domain.job import Status
 from app.service.jobs import Accepted, JobView
@@ -144,7 +144,7 @@ async def _check_cursor(context: Context, cursor: str) -> None:
     """Invalid if the cursor's job is gone: the page after it would look like the end of the list."""
     try:
         await context.jobs.get(cursor)
-    except NotFound:
+    except (NotFound, Gone):
         detail = "that job is not here any more; start again without a cursor"
         raise Invalid(f"cursor: {detail}.", [Fault(detail, parameter="cursor")]) from None
 

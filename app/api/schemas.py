@@ -100,6 +100,7 @@ class SubmitOptions(BaseModel):
     ) = None
     max_in_flight: Annotated[int, Field(ge=1)] | None = None
     retention_seconds: Seconds | None = None
+    failure_retention_seconds: Seconds | None = None
     key_field: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     label: Plain | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(_small(METADATA_BYTES_MAX))] | None = None
@@ -117,7 +118,9 @@ class SubmitOptions(BaseModel):
         told = "; ".join(f"{fault.pointer or fault.parameter}: {fault.detail}" for fault in faults[:3])
         raise Invalid(f"Not valid: {told}.", faults)
 
-    def options(self, task: Mapping[str, Any], retention_seconds: float) -> Options:
+    def options(
+        self, task: Mapping[str, Any], retention_seconds: float, failure_retention_seconds: float | None
+    ) -> Options:
         """The job's options, with the task's and the service's defaults filled in."""
         defaults = task["defaults"]
         return Options(
@@ -129,6 +132,7 @@ class SubmitOptions(BaseModel):
             max_failures=self.max_failures,
             max_in_flight=self.max_in_flight,
             retention_seconds=self.retention_seconds or retention_seconds,
+            failure_retention_seconds=self.failure_retention_seconds or failure_retention_seconds,
             key_field=self.key_field,
         )
 

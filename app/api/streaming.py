@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import StreamingResponse
 
+from app.domain.errors import MillpondError
 from app.domain.item import View
 from app.service.jobs import Jobs
 
@@ -28,14 +29,14 @@ class Unfinished(Exception):
 
 
 class Stream(StreamingResponse):
-    """A streaming answer whose body may raise `Unfinished`: then its end is not a clean one."""
+    """A streaming answer whose body may raise: then its end is not a clean one."""
 
     async def stream_response(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
             async for piece in self.body_iterator:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except Unfinished:
+        except (Unfinished, MillpondError):  # the latter: the job has gone meanwhile, or cannot be read
             return  # without a last message, which has the server close the connection
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -35,6 +35,7 @@ _JSONL_HINT = (
 async def submit(request: Request, context: Context, job_id: str | None) -> Accepted:
     """Take the submission in `request`; see section "Submitting" of docs/api.md for its forms."""
     context.jobs.check_open()
+    context.space.check()
     key = _idempotency_key(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = {name: value for name, value in _query(request).items() if name not in _FLAGS}
@@ -129,11 +130,12 @@ class _Submission:
 
     def _draft(self, options: SubmitOptions, *, of_query: bool) -> Draft:
         """The submission without its items; its task exists and its `params` are valid."""
+        settings = self._context.settings
         task = self._context.jobs.task(options.task)
         _check_params(task, options.params, of_query=of_query)
         return Draft(
             task=options.task,
-            options=options.options(task, self._context.settings.retention_seconds),
+            options=options.options(task, settings.retention_seconds, settings.failure_retention_seconds),
             params=options.params,
             fingerprint=self._digest.hexdigest(),
             job_id=self._job_id,

@@ -18,6 +18,7 @@ import msgspec
 Outcome = Literal["succeeded", "failed"]
 Order = Literal["completion", "index"]
 
+_FILE = re.compile(rb"sha256-[0-9a-f]{64}")
 _FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?:[^"\\]|\\.)*"|[^",]*))?,"error":')
 
 
@@ -74,6 +75,15 @@ class Page:
 def is_failure(line: bytes) -> bool:
     """Whether a result line says `error`."""
     return _FAILURE.match(line) is not None
+
+
+def files_named(*texts: bytes) -> list[str]:
+    """The file ids that stand anywhere in these, each once: more than are meant as files, but none less.
+
+    Items are not decoded for it; an id whose letters are escaped, which no encoder does, is not seen.
+    """
+    found = {name for text in texts if b"sha256-" in text for name in _FILE.findall(text)}
+    return sorted(name.decode() for name in found)
 
 
 def take(lines: bytes, outcome: Outcome | None, skip: int, most: int) -> tuple[bytes, int]:

@@ -77,6 +77,8 @@ class Options:
     max_failures: int | str | None = None
     max_in_flight: int | None = None
     retention_seconds: float = 7 * 86400.0
+    failure_retention_seconds: float | None = None
+    """Of a job with failures, or that was ended early, if that is longer."""
     key_field: str | None = None
 
 
@@ -101,6 +103,13 @@ class Counts:
     def done(self) -> int:
         """Items with a result: lines in the log."""
         return self.succeeded + self.failed
+
+
+def kept_seconds(options: Options, status: Status, counts: Counts) -> float:
+    """How long a finished job is kept after its end."""
+    failed = counts.failed > 0 or status in (Status.FAILED, Status.EXPIRED)
+    longer = options.failure_retention_seconds if failed else None
+    return max(options.retention_seconds, longer or 0.0)
 
 
 @dataclass(frozen=True, slots=True)

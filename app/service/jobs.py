@@ -5,16 +5,18 @@ Invariant: what a caller was told was accepted is stored.
 
 import asyncio
 import difflib
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from app.domain.clock import Clock, new_id
 from app.domain.engine import Engine
 from app.domain.errors import Conflict, Gone, Invalid, NotFound, Unavailable, UnknownTask
-from app.domain.item import Block, Page, View
-from app.domain.job import Counts, Event, Job, Options, Status, step
+from app.domain.item import Block, Page, View, files_named
+from app.domain.job import Counts, Event, Job, Options, Status, kept_seconds, step
 from app.domain.store import JobStore, Query
 from app.service.dispatcher import Dispatcher, Receipt
 from app.service.feed import Bell
@@ -78,7 +80,8 @@ class Jobs:
         self._engine = engine
         self._clock = clock
         self._limits = limits
-        self._uploading: set[str] = set()
+        self._uploading: set[str | None] = set()
+        """Idempotency keys of uploads that are on their way."""
         self.closing = asyncio.Event()
         """Set when the service is asked to stop: streams end, and nothing new is taken."""
 
@@ -114,8 +117,9 @@ class Jobs:
         if earlier := await self._earlier(draft):
             return earlier
         job = self._job(draft, sum(block.count for block in blocks))
+        files = files_named(*(block.lines for block in blocks), json.dumps(draft.params).encode())
         try:
-            await self._store.create_job(job, blocks, draft.idempotency_key)
+            await self._store.create_job(job, blocks, draft.idempotency_key, files)
         except Conflict:
             if earlier := await self._earlier(draft):  # the same submission, at the same time
                 return earlier
@@ -127,21 +131,22 @@ class Jobs:
     async def upload(self, draft: Draft) -> AsyncIterator["Upload"]:
         """Take a job whose items come in a stream; without a `commit` nothing is left behind.
 
-        Conflict while another upload under the same id or key is on its way.
+        Of several under one id that are on their way at once, the first to be complete makes the job, and the
+        others are compared with it.  Conflict while another one with the same Idempotency-Key is on its way.
         """
-        place = draft.job_id or draft.idempotency_key or new_id(self._clock.now())
-        if place in self._uploading:
-            raise Conflict(
-                f"{place!r} is being uploaded right now; wait for that to end, then ask for the job."
-            )
-        self._uploading.add(place)
+        key = draft.idempotency_key
+        if key in self._uploading:
+            raise Conflict(f"What {key!r} is the key of is being uploaded right now; try again after that.")
         name = f"upload-{new_id(self._clock.now())}"
         upload = Upload(self, self._store, name)
+        if key is not None:
+            self._uploading.add(key)
         try:
             await self._store.begin_upload(name)
+            await upload.add((), files_named(json.dumps(draft.params).encode()))
             yield upload
         finally:
-            self._uploading.discard(place)
+            self._uploading.discard(key)
             if not upload.committed:
                 # Also when the request's own task is being cancelled: the clean-up must not be.
                 await asyncio.shield(asyncio.ensure_future(self._store.discard_upload(name)))
@@ -162,7 +167,10 @@ class Jobs:
         return Accepted(job.id)
 
     async def _earlier(self, draft: Draft) -> Accepted | None:
-        """The job that this very submission made before.  Conflict or Invalid if another one did."""
+        """The job that this very submission made before.
+
+        Conflict or Invalid if another one did, Gone if its job is no more.
+        """
         if draft.job_id is not None and (job := await self._find(draft.job_id)):
             if job.fingerprint == draft.fingerprint:
                 return Accepted(job.id, replayed=True)
@@ -170,11 +178,16 @@ class Jobs:
                 f"There is a job {job.id!r} already, made by another submission; choose another id,"
                 " or DELETE that job once it has finished."
             )
+        if draft.job_id is not None and await self._expired(draft.job_id, draft.fingerprint):
+            raise Gone(
+                f"Job {draft.job_id!r} was made by this very submission, and its retention is over;"
+                " DELETE it to forget that too, or choose another id."
+            )
         if draft.idempotency_key is not None and (replay := await self._store.replay(draft.idempotency_key)):
             if replay.fingerprint == draft.fingerprint:
                 if await self._find(replay.job_id) is None:
                     raise Gone(
-                        f"This Idempotency-Key made job {replay.job_id!r}, which was deleted; use a new key."
+                        f"This Idempotency-Key made job {replay.job_id!r}, which is gone; use a new key."
                     )
                 return Accepted(replay.job_id, replayed=True)
             raise Invalid(
@@ -199,7 +212,9 @@ class Jobs:
         )
         if total:
             return job
-        return replace(job, status=step(job.status, Event.ALL_DONE), started_at=now, ended_at=now)
+        status = step(job.status, Event.ALL_DONE)
+        expires_at = now + timedelta(seconds=kept_seconds(job.options, status, job.counts))
+        return replace(job, status=status, started_at=now, ended_at=now, expires_at=expires_at)
 
     def _run(self, job: Job, blocks: Sequence[Block]) -> None:
         if not job.status.finished:
@@ -208,13 +223,13 @@ class Jobs:
     # -- Looking
 
     async def get(self, job_id: str) -> JobView:
-        """The job as it is now.  NotFound if there is none."""
+        """The job as it is now.  NotFound if there is none, Gone if its retention is over."""
         live = self._dispatcher.live.get(job_id)
         if live is not None:
             return self._view(live)
         job = await self._find(job_id)
         if job is None:
-            raise NotFound(f"There is no job {job_id[:64]!r}.")
+            raise await self._absent(job_id)
         return JobView(job, job.counts)
 
     async def list(self, query: Query) -> Sequence[JobView]:
@@ -246,11 +261,17 @@ class Jobs:
     async def results(
         self, job_id: str, view: View, after: int, lines_max: int, bytes_max: int = PAGE_BYTES_MAX
     ) -> Page:
-        """Lines of the job's results after the first `after` of the view."""
+        """Lines of the job's results after the first `after` of the view.
+
+        NotFound or Gone if the job has gone: else a reader would take that for the end of its results.
+        """
         settled = job_id not in self._dispatcher.live
-        return await self._store.read_results(
+        page = await self._store.read_results(
             job_id, view, after, lines_max=lines_max, bytes_max=bytes_max, settled=settled
         )
+        if settled and not page.count and await self._find(job_id) is None:
+            raise await self._absent(job_id)
+        return page
 
     # -- Changing
 
@@ -261,11 +282,24 @@ class Jobs:
         return await self.get(job_id), receipt
 
     async def delete(self, job_id: str) -> None:
-        """Forget a finished job.  Conflict if it is not."""
-        view = await self.get(job_id)
-        if not view.job.status.finished:
-            raise Conflict(f"Job {job_id!r} is {view.job.status}; cancel it first.")
+        """Forget a finished job, or that there was one.  Conflict if it is not finished."""
+        with suppress(Gone):
+            view = await self.get(job_id)
+            if not view.job.status.finished:
+                raise Conflict(f"Job {job_id!r} is {view.job.status}; cancel it first.")
         await self._store.delete_job(job_id)
+
+    async def _expired(self, job_id: str, fingerprint: str) -> bool:
+        """Whether there was a job under this id, of the same content, whose retention is over."""
+        tombstone = await self._store.tombstone(job_id)
+        return tombstone is not None and tombstone.fingerprint == fingerprint
+
+    async def _absent(self, job_id: str) -> NotFound | Gone:
+        """Why there is no such job."""
+        if tombstone := await self._store.tombstone(job_id):
+            at = tombstone.expired_at.isoformat(timespec="seconds").replace("+00:00", "Z")
+            return Gone(f"Job {job_id!r} was deleted at {at}, its retention_seconds being over.")
+        return NotFound(f"There is no job {job_id[:64]!r}.")
 
     async def _find(self, job_id: str) -> Job | None:
         live = self._dispatcher.live.get(job_id)
@@ -293,8 +327,11 @@ class Upload:
         self.count = 0
         self.committed = False
 
-    async def add(self, blocks: Sequence[Block]) -> None:
-        await self._store.add_blocks(self.name, blocks)
+    async def add(self, blocks: Sequence[Block], files: Sequence[str] = ()) -> None:
+        """The next items; `files` are named besides theirs."""
+        named = [*files, *files_named(*(block.lines for block in blocks))]
+        if blocks or named:
+            await self._store.add_blocks(self.name, blocks, named)
         self.count += sum(block.count for block in blocks)
 
     async def commit(self, draft: Draft) -> Accepted:

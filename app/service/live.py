@@ -13,7 +13,7 @@ from app.domain.engine import Chunk
 from app.domain.eta import Rate
 from app.domain.halt import too_many_failures
 from app.domain.item import Segment
-from app.domain.job import Counts, Event, Job, Status, step
+from app.domain.job import Counts, Event, Job, Status, kept_seconds, step
 from app.domain.patience import Patience
 from app.service.feed import Bell
 from app.service.items import BlockReader
@@ -238,10 +238,11 @@ class LiveJob:
             event = Event.LET_GO if self.halt is Event.CANCEL_ASKED else self.halt
         else:
             return job
+        status = step(job.status, event)
         return replace(
             job,
-            status=step(job.status, event),
+            status=status,
             counts=replace(counts, cancelled=counts.total - counts.done),
             ended_at=now,
-            expires_at=now + timedelta(seconds=job.options.retention_seconds),
+            expires_at=now + timedelta(seconds=kept_seconds(job.options, status, counts)),
         )

@@ -115,5 +115,6 @@ def _shrink(connection: sqlite3.Connection, bytes_max: int) -> bool:
     if not mode or free <= SLACK_PAGES:
         return False
     pages = min(free - SLACK_PAGES, max(1, bytes_max // page_bytes))
-    connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+    for _ in range(pages):  # asked for several, this pragma frees one a step, and Python makes but one step
+        connection.execute("PRAGMA incremental_vacuum(1)")
     return bool(free - pages > SLACK_PAGES)

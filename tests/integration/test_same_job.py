@@ -1,6 +1,8 @@
 """What is sent again is the same job: by its own id, or by its Idempotency-Key."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from tests.integration.answers import (
     problem_names,
     problem_of,
 )
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl", "multipart"])
@@ -96,16 +99,54 @@ def test_a_refused_submission_leaves_its_key_free(api: httpx.Client) -> None:
     assert response.status_code == 202
 
 
-def test_twenty_concurrent_puts_are_one_job(server: Server) -> None:
+@pytest.mark.parametrize("lines", [False, True])
+def test_twenty_concurrent_puts_are_one_job(server: Server, lines: bool) -> None:
     """Of the same content under one id sent at once, one makes the job and all are told of it."""
     job_id = an_id()
     body = {"task": "slow_square", "items": [1, 2, 3], "params": {"seconds": 0.01}}
 
+    def put(api: httpx.Client) -> httpx.Response:
+        if lines:
+            url = f"/v1/jobs/{job_id}?task=slow_square&param.seconds=0.01"
+            return api.put(url, content=iter([b"1\n", b"2\n3", b"\n"]))
+        return api.put(f"/v1/jobs/{job_id}", json=body)
+
     with client(server) as api, ThreadPoolExecutor(20) as threads:
-        answers = list(threads.map(lambda _: api.put(f"/v1/jobs/{job_id}", json=body), range(20)))
+        answers = list(threads.map(lambda _: put(api), range(20)))
         job = ended(api, job_id)
 
     assert sorted(answer.status_code for answer in answers) == [200] * 19 + [202]
     assert {document_of(answer)["id"] for answer in answers} == {job_id}
     assert len({document_of(answer)["created_at"] for answer in answers}) == 1
     assert job["counts"]["total"] == 3
+
+
+def test_a_key_whose_upload_is_on_its_way_is_a_conflict(server: Server) -> None:
+    """409 until that has come to its end; then the same payload is the same job."""
+    url, headers = "/v1/jobs?task=echo", JSONL | {"Idempotency-Key": an_id("key")}
+    begun, goes_on = Event(), Event()
+
+    def body() -> Iterator[bytes]:
+        yield b"1\n"
+        begun.set()
+        assert goes_on.wait(20)
+        yield b"2\n"
+
+    with client(server) as api, ThreadPoolExecutor(1) as thread:
+        first = thread.submit(lambda: api.post(url, content=body(), headers=headers))
+        assert begun.wait(20)
+        # Too large, so that it is 413, and no job, if it comes before the service has seen the first one.
+        large = b"1" * (9 << 20)
+
+        def refused() -> httpx.Response | None:
+            answer = api.post(url, content=large, headers=headers)
+            return answer if answer.status_code == 409 else None
+
+        during = eventually(refused, 9, "the upload is seen")
+        goes_on.set()
+        after = first.result()
+        again = api.post(url, content=b"1\n2\n", headers=headers)
+
+    problem_of(during, 409)
+    assert after.status_code == 202
+    assert document_of(again)["id"] == document_of(after)["id"]

@@ -54,6 +54,7 @@ def test_a_json_body_becomes_a_job_that_says_what_was_asked(api: httpx.Client) -
         "max_failures": "3%",
         "max_in_flight": None,
         "retention_seconds": 60,
+        "failure_retention_seconds": 120,
         "key_field": None,
         "label": "nightly ☾",
         "metadata": {"run": "nightly"},
@@ -214,16 +215,19 @@ def test_each_file_of_a_form_becomes_an_item(api: httpx.Client) -> None:
 
 @pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 1000000"])
 def test_a_broken_upload_leaves_nothing_behind(server: Server, api: httpx.Client, framing: str) -> None:
-    """A body cut in the middle makes no job and keeps no item; while it comes its id is taken, then free."""
-    job_id = an_id()
-    connection = a_begun_upload(server, f"/v1/jobs/{job_id}?task=sqrt", framing)
-    problem_of(put(api, job_id), 409)
-    problem_of(api.get(f"/v1/jobs/{job_id}"), 404)
+    """A body cut in the middle makes no job and keeps no item; whoever sends all of it meanwhile has the id."""
+    cut_id, job_id = an_id(), an_id()
+    connections = [
+        a_begun_upload(server, f"/v1/jobs/{each}?task=sqrt", framing) for each in (cut_id, job_id)
+    ]
+    problem_of(api.get(f"/v1/jobs/{cut_id}"), 404)
+    assert put(api, job_id).status_code == 202
 
-    connection.close()
+    for connection in connections:
+        connection.close()
 
-    until(lambda: put(api, job_id).status_code == 202)
     until(lambda: rows_left_of_uploads(server.data) == 0)
+    problem_of(api.get(f"/v1/jobs/{cut_id}"), 404)
     assert ended(api, job_id)["counts"]["total"] == 2
 
 
@@ -360,10 +364,9 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def rows_left_of_uploads(folder: Path) -> int:
-    """How much is on disk of uploads that are no job."""
+    """How much is on disk of uploads that are no job, and is not to be swept away either."""
     with closing(sqlite3.connect(f"file:{folder}/millpond.sqlite?mode=ro", uri=True)) as database:
         (count,) = database.execute(
-            "SELECT (SELECT count(*) FROM uploads)"
-            " + (SELECT count(*) FROM blocks WHERE owner NOT IN (SELECT items FROM jobs))"
+            "SELECT count(*) FROM owners WHERE NOT dead AND id NOT IN (SELECT owner FROM jobs)"
         ).fetchone()
     return int(count)
