@@ -22,7 +22,10 @@ from app.service.space import Space
 STEP_JOBS_MAX = 100
 STEP_ROWS_MAX = 1_000
 STEP_FILES_MAX = 200
-STEP_BYTES_MAX = 1 << 20
+STEP_BYTES_MIN = 4 << 10
+STEP_BYTES_MAX = 512 << 10
+STEP_SECONDS = 0.005
+"""What a step of sweeping should take: others wait for it."""
 PAUSE_SECONDS_MIN = 0.002
 
 log = logging.getLogger(__name__)
@@ -97,16 +100,24 @@ class Retention:
         while jobs := await self._store.expire_jobs(self._clock.now(), STEP_JOBS_MAX):
             expired += len(jobs)
             await self._pause(0.0)
-        while True:
-            began = self._clock.monotonic()
-            if not await self._store.sweep(STEP_BYTES_MAX):
-                break
-            await self._pause(self._clock.monotonic() - began)
+        await self._sweep()
         await self._forget()
         files = await self._remove_files()
         await self._space.measure()
         if expired or files:
             log.info("%d jobs have expired, %d files that no job names are gone", expired, files)
+
+    async def _sweep(self) -> None:
+        """Free what was deleted.  How much that is in a given time differs by a hundred times: it is tried out."""
+        size = STEP_BYTES_MIN
+        while True:
+            began = self._clock.monotonic()
+            if not await self._store.sweep(size):
+                return
+            took = self._clock.monotonic() - began
+            size = size // 2 if took > STEP_SECONDS else size * 2
+            size = min(max(size, STEP_BYTES_MIN), STEP_BYTES_MAX)
+            await self._pause(took)
 
     async def _forget(self) -> None:
         now = self._clock.now()

@@ -11,7 +11,8 @@ from datetime import datetime
 ROWS_MAX = 1000
 """Of small rows, so many are deleted in one step."""
 SLACK_PAGES = 2048
-"""Free pages that are kept for what comes next."""
+SLACK_SHARE = 0.1
+"""Free pages that are kept for what comes next: so many, or this share of the file if that is more."""
 
 _DELETE_EXPIRED = """
     DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
@@ -112,9 +113,11 @@ def _shrink(connection: sqlite3.Connection, bytes_max: int) -> bool:
     (mode,) = connection.execute("PRAGMA auto_vacuum").fetchone()
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-    if not mode or free <= SLACK_PAGES:
+    (all_pages,) = connection.execute("PRAGMA page_count").fetchone()
+    spare = int(free - max(SLACK_PAGES, all_pages * SLACK_SHARE))
+    if not mode or spare <= 0:
         return False
-    pages = min(free - SLACK_PAGES, max(1, bytes_max // page_bytes))
+    pages = min(spare, max(1, bytes_max // page_bytes))
     for _ in range(pages):  # asked for several, this pragma frees one a step, and Python makes but one step
         connection.execute("PRAGMA incremental_vacuum(1)")
-    return bool(free - pages > SLACK_PAGES)
+    return spare > pages
