@@ -1,16 +1,19 @@
 """Routes of a job's results: pages and JSON lines, all reads of one log."""
 
+import hashlib
 from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
+from app.api import ranges
 from app.api.context import Ctx
 from app.api.jobs import After, JobId
 from app.api.schemas import array_of_lines
-from app.api.streaming import STREAM_HEADERS, Stream, available, follow
+from app.api.streaming import STREAM_HEADERS, Stream, available, follow, stretch
 from app.domain.item import Order, Outcome, View
-from app.service.jobs import WAIT_SECONDS_MAX
+from app.domain.job import Job
+from app.service.jobs import WAIT_SECONDS_MAX, Jobs
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
 
@@ -70,11 +73,37 @@ async def get_result_lines(
         Literal["0", "1"], Query(alias="follow", description="1: stay until the job ends")
     ] = "0",
 ) -> Response:
-    """Results as JSON lines: those there are, or with `follow=1` all as they come."""
-    await context.jobs.get(job_id)
+    """Results as JSON lines: those there are, or with `follow=1` all as they come.
+
+    Those of a finished job are a file: `Content-Length`, `ETag`, `Range`.
+    """
+    job = (await context.jobs.get(job_id)).job
     view = View(order, status)
-    read = follow if follow_ == "1" else available
     accept = request.headers.get("accept", "")
     media_type = next((kind for kind in _JSONL if kind in accept), _JSONL[0])
+    if job.status.finished:
+        return await _file(request, context.jobs, job, view, after, media_type)
+    read = follow if follow_ == "1" else available
     lines = read(context.jobs, job_id, view, after)
     return Stream(lines, headers=STREAM_HEADERS, media_type=media_type)
+
+
+async def _file(request: Request, jobs: Jobs, job: Job, view: View, after: int, media_type: str) -> Response:
+    """The results of a finished job, or the part of them that is asked for."""
+    named = [job.id, job.created_at.isoformat(), job.counts.done, view.order, view.outcome, after]
+    etag = f'"{hashlib.sha256(msgspec.json.encode(named)).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
+    if ranges.known(request, etag):
+        return Response(status_code=304, headers=headers)
+    whole = await jobs.extent(job.id, view, after)
+    part = ranges.wanted(request, etag, whole.size_bytes)
+    if part is None:
+        headers["Content-Length"] = str(whole.size_bytes)
+        return Stream(available(jobs, job.id, view, after), headers=headers, media_type=media_type)
+    if not part:
+        return ranges.unsatisfiable(request, whole.size_bytes, headers)
+    at = await jobs.extent(job.id, view, after, part.start)
+    lines = stretch(available(jobs, job.id, view, at.after), at.skip_bytes, len(part))
+    headers["Content-Length"] = str(len(part))
+    headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{whole.size_bytes}"
+    return Stream(lines, 206, headers=headers, media_type=media_type)

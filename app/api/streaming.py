@@ -70,6 +70,18 @@ async def available(jobs: Jobs, job_id: str, view: View, after: int) -> AsyncIte
         after = page.next_after
 
 
+async def stretch(pieces: AsyncIterator[bytes], skip: int, size: int) -> AsyncIterator[bytes]:
+    """`size` bytes of these, after the first `skip`."""
+    async for piece in pieces:
+        part = piece[skip : skip + size]
+        skip = max(0, skip - len(piece))
+        size -= len(part)
+        if part:
+            yield part
+        if not size:
+            return
+
+
 class HeadersOnly:
     """Answers HEAD as GET without its body (RFC 9110, 9.3.2); a stream is not even started."""
 

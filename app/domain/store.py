@@ -68,6 +68,17 @@ class Note:
     """Whether the attempt ended with its worker's end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A stretch of a view, in bytes, and a place in it."""
+
+    size_bytes: int
+    after: int
+    """Read the view from this cursor on,"""
+    skip_bytes: int
+    """and leave out so much, to be at the place."""
+
+
 class JobStore(Protocol):
     # -- Submitting
 
@@ -168,6 +179,10 @@ class JobStore(Protocol):
         By index, only lines before which no item of the job can still get one: all, if the job is `settled`
         (finished), else those of the gapless range from index 0 on.
         """
+        ...
+
+    async def extent(self, job_id: str, view: View, after: int, offset: int) -> Extent:
+        """How large the view of a finished job is after its first `after` lines, and where byte `offset` of that is."""
         ...
 
     # -- Files

@@ -17,7 +17,7 @@ from app.domain.engine import Engine
 from app.domain.errors import Conflict, Gone, Invalid, NotFound, Unavailable, UnknownTask
 from app.domain.item import Block, Page, View, files_named
 from app.domain.job import Counts, Event, Job, Options, Status, kept_seconds, step
-from app.domain.store import JobStore, Query
+from app.domain.store import Extent, JobStore, Query
 from app.service.dispatcher import Dispatcher, Receipt
 from app.service.feed import Bell
 from app.service.live import LiveJob
@@ -272,6 +272,10 @@ class Jobs:
         if settled and not page.count and await self._find(job_id) is None:
             raise await self._absent(job_id)
         return page
+
+    async def extent(self, job_id: str, view: View, after: int, offset: int = 0) -> Extent:
+        """How large a finished job's results are after the first `after` of the view, and where a byte is."""
+        return await self._store.extent(job_id, view, after, offset)
 
     # -- Changing
 

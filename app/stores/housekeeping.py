@@ -120,4 +120,4 @@ def _shrink(connection: sqlite3.Connection, bytes_max: int) -> bool:
     pages = min(spare, max(1, bytes_max // page_bytes))
     for _ in range(pages):  # asked for several, this pragma frees one a step, and Python makes but one step
         connection.execute("PRAGMA incremental_vacuum(1)")
-    return spare > pages
+    return bool(spare > pages)

@@ -5,6 +5,7 @@ Simple before fast, so that it can be seen to be right: every read goes through 
 Invariant: a call checks all there is to check before it changes anything.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from datetime import datetime
 from app.domain.errors import Conflict, ServiceError
 from app.domain.item import Block, Page, Segment, View, is_failure
 from app.domain.job import Job, Status
-from app.domain.store import Note, Query, Replay, StoredFile, Tombstone
+from app.domain.store import Extent, Note, Query, Replay, StoredFile, Tombstone
 
 
 class MemoryStore:
@@ -157,6 +158,12 @@ class MemoryStore:
             page += line
             count += 1
         return Page(page, after, count)
+
+    async def extent(self, job_id: str, view: View, after: int, offset: int) -> Extent:
+        everything = await self.read_results(
+            job_id, view, after, lines_max=sys.maxsize, bytes_max=sys.maxsize, settled=True
+        )
+        return Extent(len(everything.lines), after, offset)
 
     def _by_index(self, job_id: str) -> list[Segment]:
         return sorted(self._logs.get(job_id, []), key=lambda segment: segment.first)

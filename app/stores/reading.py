@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from app.domain.item import Outcome, Page, View, take
+from app.domain.store import Extent
 
 _BEFORE: dict[Outcome | None, str] = {
     None: "done_before",
@@ -32,10 +33,7 @@ def read_page(
     row = connection.execute("SELECT owner FROM jobs WHERE id = ?", (job_id,)).fetchone()
     if row is None:
         return Page(b"", after, 0)
-    if view.order == "completion":
-        places = _by_completion(connection, row["owner"], view.outcome, after)
-    else:
-        places = _by_index(connection, row["owner"], view.outcome, after, settled=settled)
+    places = _places(connection, row["owner"], view, after, settled=settled)
     parts: list[bytes] = []
     count = size = 0
     for segment_id, before, own in places:
@@ -55,6 +53,44 @@ def read_page(
     return Page(b"".join(parts), after, count)
 
 
+def extent(connection: sqlite3.Connection, job_id: str, view: View, after: int, offset: int) -> Extent:
+    """The size of a finished job's view after the first `after` lines, and where a byte of it is.
+
+    Whole segments are measured without reading them.
+    """
+    row = connection.execute("SELECT owner FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    size, place_after, place_bytes = 0, after, 0
+    for segment_id, before, own in (
+        _places(connection, row["owner"], view, after, settled=True) if row else ()
+    ):
+        if size <= offset:
+            place_after, place_bytes = max(before, after), size
+        size += _bytes_of(connection, segment_id, view.outcome, max(0, after - before), own)
+    return Extent(size, place_after, offset - place_bytes)
+
+
+def _bytes_of(
+    connection: sqlite3.Connection, segment_id: int, outcome: Outcome | None, skip: int, own: int
+) -> int:
+    """The size of a segment's lines of the outcome, without the first `skip`."""
+    size, count = connection.execute(
+        "SELECT length(lines), count FROM segments WHERE id = ?", (segment_id,)
+    ).fetchone()
+    if own == count and not skip:
+        return int(size)
+    (lines,) = connection.execute("SELECT lines FROM segments WHERE id = ?", (segment_id,)).fetchone()
+    return len(take(lines, outcome, skip, own)[0])
+
+
+def _places(
+    connection: sqlite3.Connection, owner: int, view: View, after: int, *, settled: bool
+) -> Iterator[tuple[int, int, int]]:
+    """(segment id, lines of the view before it, lines of the view in it), from the cursor's on."""
+    if view.order == "completion":
+        return _by_completion(connection, owner, view.outcome, after)
+    return _by_index(connection, owner, view.outcome, after, settled=settled)
+
+
 def _within(lines: bytes, count: int, bytes_max: int, *, first: bool) -> tuple[bytes, int]:
     """As many of the lines as fit; the very first always does."""
     if len(lines) <= bytes_max:
@@ -68,7 +104,6 @@ def _within(lines: bytes, count: int, bytes_max: int, *, first: bool) -> tuple[b
 def _by_completion(
     connection: sqlite3.Connection, owner: int, outcome: Outcome | None, after: int
 ) -> Iterator[tuple[int, int, int]]:
-    """(segment id, lines of the view before it, lines of the view in it), from the cursor's on."""
     before, own = _BEFORE[outcome], _OWN[outcome]
     # Lines of a view are never more than lines of the log: the cursor's segment cannot start before it.
     return connection.execute(

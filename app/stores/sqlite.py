@@ -11,10 +11,10 @@ from pathlib import Path
 from app.domain.errors import Conflict, StorageFull
 from app.domain.item import Block, Page, Segment, View
 from app.domain.job import FINISHED, Job, Status
-from app.domain.store import Note, Query, Replay, StoredFile, Tombstone
+from app.domain.store import Extent, Note, Query, Replay, StoredFile, Tombstone
 from app.stores import housekeeping
 from app.stores.connection import Database, Durability, translated
-from app.stores.reading import read_page
+from app.stores.reading import extent, read_page
 from app.stores.rows import (
     JOB_COLUMNS,
     job_to_row,
@@ -223,6 +223,9 @@ class SqliteStore:
                 connection, job_id, view, after, lines_max=lines_max, bytes_max=bytes_max, settled=settled
             )
         )
+
+    async def extent(self, job_id: str, view: View, after: int, offset: int) -> Extent:
+        return await self._database.read(lambda connection: extent(connection, job_id, view, after, offset))
 
     # -- Files
 

@@ -243,3 +243,26 @@ def again(segment: Segment) -> Segment:
     log = Log(segment.job_id)
     log.segment(segment.first, [False] * 3)
     return log.segment(segment.first, [False, True])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(layout=layouts(), after=st.integers(0, 45), offset=st.integers(0, 3000))
+def test_every_byte_of_every_view_has_its_place(
+    store: JobStore, run: Run, layout: Layout, after: int, offset: int
+) -> None:
+    """The size of what is after any cursor; and a reading from the place on, less what is to be skipped."""
+    job_id = new_id(NOON)
+    log = appended(store, run, job_id, layout)
+
+    for view in VIEWS:
+        rest = b"".join(expected(log, view, settled=True)[after:])
+        extent = run(store.extent(job_id, view, after, offset))
+        assert extent.size_bytes == len(rest)
+        if offset < len(rest):
+            page = run(store.read_results(job_id, view, extent.after, **EVERYTHING, settled=True))
+            assert page.lines[extent.skip_bytes :] == rest[offset:]
+
+
+def test_a_job_that_is_gone_has_no_extent(store: JobStore, run: Run) -> None:
+    """Nothing, rather than an error: whoever reads on learns that it is gone."""
+    assert run(store.extent("j", View(), 0, 0)).size_bytes == 0

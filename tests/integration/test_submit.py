@@ -217,9 +217,7 @@ def test_each_file_of_a_form_becomes_an_item(api: httpx.Client) -> None:
 def test_a_broken_upload_leaves_nothing_behind(server: Server, api: httpx.Client, framing: str) -> None:
     """A body cut in the middle makes no job and keeps no item; whoever sends all of it meanwhile has the id."""
     cut_id, job_id = an_id(), an_id()
-    connections = [
-        a_begun_upload(server, f"/v1/jobs/{each}?task=sqrt", framing) for each in (cut_id, job_id)
-    ]
+    connections = [a_begun_upload(server, f"/v1/jobs/{each}?task=sqrt", framing) for each in (cut_id, job_id)]
     problem_of(api.get(f"/v1/jobs/{cut_id}"), 404)
     assert put(api, job_id).status_code == 202
 
