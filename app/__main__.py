@@ -13,6 +13,7 @@ def main() -> int:
     from app.domain.errors import ServiceError
     from app.main import serve
     from app.settings import Settings, unknown_variables
+    from workers.forker import PoolError
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     if unknown := unknown_variables(os.environ):
@@ -28,6 +29,9 @@ def main() -> int:
     except ServiceError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 2
+    except PoolError as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
     return 0
 
 

@@ -7,12 +7,12 @@ import asyncio
 import fcntl
 import logging
 import os
-import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from app.api.app import create_app
 from app.api.context import Context
 from app.api.protocol import Protocol
+from app.api.server import Server, bound
 from app.domain.clock import SystemClock
 from app.domain.errors import ServiceError
 from app.service.dispatcher import Dispatcher
@@ -42,23 +43,6 @@ STALLED_SECONDS = 1
 log = logging.getLogger(__name__)
 
 
-class Server(uvicorn.Server):
-    """Ends open streams at the first sign of a stop; uvicorn would wait for them for ever."""
-
-    def __init__(self, config: uvicorn.Config, jobs: Jobs) -> None:
-        super().__init__(config)
-        self._jobs = jobs
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if hasattr(self, "_loop"):
-            self._loop.call_soon_threadsafe(self._jobs.close)
-        super().handle_exit(sig, frame)
-
-
 @contextmanager
 def owned(directory: Path) -> Iterator[None]:
     """Hold the data directory; ServiceError if another process does."""
@@ -79,8 +63,8 @@ def owned(directory: Path) -> Iterator[None]:
         yield
 
 
-def build(settings: Settings) -> Server:
-    """Everything, wired; nothing started."""
+def build(settings: Settings) -> tuple[Server, "Service"]:
+    """Everything, wired; nothing opened or started."""
     clock = SystemClock()
     blobs = Blobs(settings.data_dir.absolute() / "files", durable=settings.durability == "power")
     store = SqliteStore(settings.data_dir / "millpond.sqlite", settings.durability)
@@ -91,42 +75,25 @@ def build(settings: Settings) -> Server:
     }
     directory = DataDirectory(settings.data_dir)
     space = Space(directory, used_bytes_max=settings.max_disk_bytes, free_bytes_min=settings.min_free_bytes)
-    retention = _retention(settings, store, directory, space)
     engine = Pool(sizes, settings.tasks, blobs, _limits(settings, guard), guard)
     dispatcher = Dispatcher(store, engine, clock)
     jobs = Jobs(store, dispatcher, engine, clock, Limits(settings.max_jobs, settings.max_queued_items))
+    inspection = Inspection(store, dispatcher, engine)
+    service = Service(
+        store, blobs, directory, engine, dispatcher, jobs, _retention(settings, store, directory, space)
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        blobs.discard_unfinished()
-        directory.restore()
-        store.open()
-        await dispatcher.start()
-        retention.start()
-        workers = ", ".join(f"{engine.size(pool)} {pool}" for pool in engine.pools())
-        log.info("%d tasks; workers: %s", len(engine.tasks()), workers)
+        starting = asyncio.get_running_loop().create_task(service.start(server.fail))
         try:
             yield
         finally:
-            await retention.stop()
-            await dispatcher.drain(settings.drain_seconds)
-            await dispatcher.stop()
-            store.close()
+            await service.stop(starting, settings.drain_seconds)
 
-    context = Context(
-        settings,
-        jobs,
-        Files(store, clock),
-        blobs,
-        engine,
-        Inspection(store, dispatcher, engine),
-        space,
-        clock,
-    )
+    context = Context(settings, jobs, Files(store, clock), blobs, engine, inspection, space, clock)
     config = uvicorn.Config(
         create_app(context, lifespan),
-        host=settings.host,
-        port=settings.port,
         loop="uvloop",
         http=Protocol,
         ws="none",
@@ -137,7 +104,62 @@ def build(settings: Settings) -> Server:
         # One request can hold the parser's buffer; a client that sends nothing holds a connection this long.
         timeout_keep_alive=30,
     )
-    return Server(config, jobs)
+    server = Server(config, jobs)
+    return server, service
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What is started and stopped, and in which order.
+
+    The store is open before anybody can connect, so that what is wrong with it ends the start.  Then the service
+    listens; jobs are taken, and old ones go on, once the workers are there and the unfinished jobs are known.
+    """
+
+    store: SqliteStore
+    blobs: Blobs
+    directory: DataDirectory
+    engine: Pool
+    dispatcher: Dispatcher
+    jobs: Jobs
+    retention: Retention
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Everything that outlives the event loop.  ServiceError if there is something wrong with it."""
+        self.store.open()
+        try:
+            self.blobs.discard_unfinished()
+            self.directory.restore()
+            yield
+        finally:
+            self.store.close()
+
+    async def start(self, fail: Callable[[BaseException], None]) -> None:
+        """Begin to work; `fail` hears if that does not succeed."""
+        began = time.monotonic()
+        try:
+            await self.dispatcher.start()
+        except Exception as error:
+            fail(error)
+            return
+        self.jobs.open()
+        self.retention.start()
+        workers = ", ".join(f"{self.engine.size(pool)} {pool}" for pool in self.engine.pools())
+        tasks, unfinished = len(self.engine.tasks()), len(self.dispatcher.live)
+        took = time.monotonic() - began
+        log.info(
+            "ready in %.2f s: %d tasks; workers: %s; %d unfinished jobs", took, tasks, workers, unfinished
+        )
+
+    async def stop(self, starting: asyncio.Task[None], drain_seconds: float) -> None:
+        """Give running items this long, then end everything."""
+        starting.cancel()
+        await asyncio.wait([starting])
+        await self.retention.stop()
+        if self.jobs.ready:
+            await self.dispatcher.drain(drain_seconds)
+            await self.dispatcher.stop()
 
 
 def _limits(settings: Settings, guard: MemoryGuard) -> ChildLimits:
@@ -159,5 +181,7 @@ def _retention(settings: Settings, store: SqliteStore, directory: DataDirectory,
 
 def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT.  Ends by that signal, once everything is put away."""
-    with owned(settings.data_dir):
-        build(settings).run()
+    with owned(settings.data_dir), bound(settings.host, settings.port) as listener:
+        server, service = build(settings)
+        with service.opened():
+            server.serve_on(listener)

@@ -53,8 +53,8 @@ class Server:
         assert found is not None
         return int(found[1]) * 1024
 
-    def start(self) -> None:
-        """Start it and wait until it listens, on the port it had before if it had one."""
+    def start(self, *, ready: bool = True) -> None:
+        """Start it, on the port it had before if it had one, and wait until it is ready, or only listens."""
         if self.url:
             self._environment["MILLPOND_PORT"] = self.url.rpartition(":")[2]
         self.log = ""
@@ -64,7 +64,10 @@ class Server:
             [sys.executable, "-m", self._module], cwd=ROOT, env=self._environment, stderr=self._stderr
         )
         try:
-            self.url = self._address(time.monotonic() + START_SECONDS_MAX)
+            deadline = time.monotonic() + START_SECONDS_MAX
+            self.url = self._address(deadline)
+            if ready:
+                self._wait_until_ready(deadline)
         except BaseException:
             self.kill()
             raise
@@ -102,6 +105,14 @@ class Server:
 
     def client(self, **options: object) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **options)  # type: ignore[arg-type]
+
+    def _wait_until_ready(self, deadline: float) -> None:
+        assert self._process is not None
+        with self.client(verify=False) as client:
+            while client.get("/readyz").is_error:
+                assert self._process.poll() is None, self.read_log()
+                assert time.monotonic() < deadline, self.read_log()
+                time.sleep(_POLL_SECONDS)
 
     def _address(self, deadline: float) -> str:
         assert self._process is not None

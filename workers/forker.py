@@ -61,15 +61,17 @@ class Forker:
         self._closed = False
 
     async def start(self) -> None:
-        """Return when the zygote has loaded the tasks.  PoolError with the reason if it cannot."""
+        """Return when the zygote has loaded the tasks.  PoolError with the reason, and no process, if it cannot."""
         self._loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = self._popen(theirs.fileno())
         try:
-            with theirs:
-                self._process = self._popen(theirs.fileno())
             await self._await_ready(ours)
         except BaseException:
-            ours.close()  # which ends the process, if there is one that can tell
+            self._process.kill()  # which also ends the waiting for its answer
+            self._process.wait()
+            ours.close()
             raise
         self._control = ours
         ours.setblocking(False)
@@ -77,7 +79,7 @@ class Forker:
         self._request()  # what was asked for while there was no zygote
 
     async def _await_ready(self, control: socket.socket) -> None:
-        """PoolError, and no process, if it does not come to that."""
+        """PoolError if it does not come to that."""
         control.settimeout(START_SECONDS_MAX)
         try:
             answer = await self._loop.run_in_executor(None, receive, control)
@@ -89,7 +91,6 @@ class Forker:
             case ({"failed": reason}, _):
                 raise PoolError(f"the tasks cannot be loaded:\n{reason}")
             case _:
-                self._process.kill()
                 raise PoolError(
                     "the process that loads the tasks ended before it was ready, or never was; its output may say why"
                 )

@@ -93,14 +93,28 @@ class Pool:
         """Whether memory is short, and no item should start."""
 
     async def start(self, listener: Listener) -> None:
-        """Start the zygote and every worker.  PoolError if the tasks cannot be loaded."""
+        """Start the zygote and every worker.  PoolError if the tasks cannot be loaded; then nothing runs."""
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._memory_fd = os.memfd_create("marks")
         os.ftruncate(self._memory_fd, WORKERS_MAX * SLOT_BYTES)
         self._memory = mmap.mmap(self._memory_fd, 0)
         self._forker = Forker(self, self._modules, self._blobs, self._memory_fd, self._limits)
-        await self._forker.start()
+        try:
+            await self._forker.start()
+        except BaseException:
+            os.close(self._memory_fd)
+            raise
+        try:
+            await self._describe()
+        except BaseException:
+            await self.stop()
+            raise
+        self._fork_missing()
+        self._watch()
+
+    async def _describe(self) -> None:
+        """Learn from a worker which tasks there are, and size the pools after that."""
         self._described = self._loop.create_future()
         self._fork_missing()
         first = next(iter(self._workers.values()))
@@ -110,8 +124,6 @@ class Pool:
         for pool in self._unsized:
             if any(task["pool"] == pool for task in self._tasks.values()):
                 self._sizes[pool] = WAITING_PER_CPU * max(self._sizes.values())
-        self._fork_missing()
-        self._watch()
 
     async def stop(self) -> None:
         """End every worker and the zygote, at once."""

@@ -52,10 +52,18 @@ class Context:
     clock: Clock
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:  # not `def`, which FastAPI would run in a thread
     context = request.app.state.context
     assert isinstance(context, Context)
     return context
 
 
-Ctx = Annotated[Context, Depends(_context)]
+async def _ready_context(context: "AnyPhase") -> Context:
+    await context.jobs.wait_ready()
+    return context
+
+
+AnyPhase = Annotated[Context, Depends(_context)]
+"""Also while the service starts."""
+Ctx = Annotated[Context, Depends(_ready_context)]
+"""Once the service has started: a request that comes before that waits a while, and is then answered 503."""

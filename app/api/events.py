@@ -13,16 +13,18 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api.context import Context, Ctx
+from app.api.context import AnyPhase, Context
 from app.api.jobs import After, JobId
 from app.api.schemas import array_of_lines, counts_document, job_document, progress
 from app.api.streaming import HEARTBEAT_SECONDS, Stream
+from app.domain.errors import Unavailable
 from app.domain.item import Order, View
 from app.service.jobs import JobView
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["events"])
 
 RETRY_MS = 1_000
+STARTING_RETRY_MS = 15_000
 PROGRESS_SECONDS = 0.5
 BATCH_LINES_MAX = 250
 BATCH_BYTES_MAX = 64 << 10
@@ -35,13 +37,19 @@ Include = Literal["results", "failures"]
 @router.get("/events")
 async def get_events(
     request: Request,
-    context: Ctx,
+    context: AnyPhase,
     job_id: JobId,
     include: Annotated[Include | None, Query(description="send result lines too")] = None,
     order: Order = "completion",
     after: After = 0,
 ) -> Response:
     """The job's changes, and with `include` its results, as they happen."""
+    try:
+        await context.jobs.wait_ready()
+    except Unavailable:  # which a browser would take as the end for good (HTML standard, section 9.2.3)
+        return Response(
+            b"retry: %d\n\n" % STARTING_RETRY_MS, headers=_HEADERS, media_type="text/event-stream"
+        )
     last_id = _parsed(request.headers.get("last-event-id"))
     view = await context.jobs.get(job_id)
     reader = _Reader(context, job_id, include, order, after if last_id is None else last_id)

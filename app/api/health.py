@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from app.api.context import Ctx
+from app.api.context import AnyPhase
 from app.domain.errors import Unavailable
 
 router = APIRouter(tags=["health"])
@@ -15,8 +15,9 @@ async def livez() -> Response:
 
 
 @router.get("/readyz")
-async def readyz(context: Ctx) -> Response:
-    """200 while jobs are taken; 503 while stopping."""
+async def readyz(context: AnyPhase) -> Response:
+    """200 while jobs are taken; 503 while starting, which includes recovery, and while stopping."""
+    await context.jobs.wait_ready(0)
     if context.jobs.closing.is_set():
         raise Unavailable("The service is stopping.", retry_after_seconds=5)
     return Response("ok\n", media_type="text/plain")

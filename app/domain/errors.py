@@ -44,6 +44,15 @@ class MillpondError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+def problem(code: str, detail: str) -> dict[str, str]:
+    """A problem object (RFC 9457), as it stands in a Job."""
+    return {"type": f"/problems/{code}", "title": code.replace("-", " ").capitalize(), "detail": detail}
+
+
+def problem_of(error: MillpondError) -> dict[str, str]:
+    return problem(error.code, error.detail)
+
+
 class RequestError(MillpondError):
     code = "bad-request"
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from app.domain.clock import Clock
 from app.domain.engine import Chunk, Engine, Room
+from app.domain.errors import ServiceError, UnknownTask, problem, problem_of
 from app.domain.item import Block, failure_line, holes, key_of
 from app.domain.job import Event, Job, Status, step
 from app.domain.retry import backoff_seconds, runs_again
@@ -30,6 +31,8 @@ from app.service.writer import Writer
 PENDING_BYTES_MAX = 64 << 20
 """Results waiting for the store beyond this hold up new chunks."""
 WAITING_SECONDS = 0.2
+TAKEN_UP_AT_ONCE = 100
+"""Of unfinished jobs at the start, before others have the loop."""
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,7 @@ class Dispatcher:
         self._engine = engine
         self._clock = clock
         self._items = ItemCache(store)
-        self._scheduler = Scheduler(engine.pools(), self._items, self.pump)
+        self._scheduler = Scheduler(engine.pools(), self._items, self._resume, self.pump)
         self._chunks: dict[int, LiveJob] = {}
         self._writer = Writer(store, clock, self._stored)
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -65,17 +68,29 @@ class Dispatcher:
         """Rings whenever any job changes."""
 
     async def start(self) -> None:
-        """Take up every unfinished job where its log ends."""
+        """Take up every unfinished job where its log ends; where that is, is looked up when its turn comes.
+
+        If that fails, nothing runs.
+        """
         await self._engine.start(self)
-        for job in await self._store.unfinished_jobs():
-            done = await self._store.done_ranges(job.id)
-            live = self._take_up(job, holes(job.counts.total, done))
-            for note in await self._store.notes(job.id):
-                if note.error is not None and live.single_out(note.index):
-                    live.trouble(note.index).attempts += 1
-                    live.trouble(note.index).deaths += note.death
+        try:
+            await self._recover()
+        except BaseException:
+            await self._engine.stop()
+            raise
         self._writer.start()
         self.pump()
+
+    async def _recover(self) -> None:
+        for number, job in enumerate(await self._store.unfinished_jobs()):
+            self._take_up(job, None)
+            if number % TAKEN_UP_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _resume(self, live: LiveJob) -> None:
+        """Find out which items of a job of before the restart have no result, and what befell them."""
+        done = await self._store.done_ranges(live.job.id)
+        live.resume(holes(live.job.counts.total, done), await self._store.notes(live.job.id))
 
     async def drain(self, seconds: float) -> None:
         """Start nothing new, and give what runs this long to end."""
@@ -121,6 +136,11 @@ class Dispatcher:
         await self._writer.written(live)
         return Receipt(unfinished - signalled, signalled)
 
+    @property
+    def trouble(self) -> ServiceError | None:
+        """Why nothing can be stored now; until it can, no item starts."""
+        return self._writer.trouble
+
     def waiting_items(self) -> int:
         """How many items wait in all, as it was a moment ago: adding them up takes a while."""
         now = self._clock.monotonic()
@@ -131,7 +151,7 @@ class Dispatcher:
 
     def pump(self) -> None:
         """Give the engine as much as it has room for."""
-        if not self._accepting or self._writer.bytes_waiting > PENDING_BYTES_MAX:
+        if not self._accepting or self.trouble or self._writer.bytes_waiting > PENDING_BYTES_MAX:
             return
         pools = self._engine.pools()
         # Who must run alone waits until nothing runs in any pool: until then no other pool gets anything new.
@@ -254,7 +274,7 @@ class Dispatcher:
 
     # -- Jobs
 
-    def _take_up(self, job: Job, todo: Sequence[tuple[int, int]]) -> LiveJob:
+    def _take_up(self, job: Job, todo: Sequence[tuple[int, int]] | None) -> LiveJob:
         task = self._engine.tasks().get(job.task)
         pools = self._engine.pools()
         pool = (
@@ -269,7 +289,7 @@ class Dispatcher:
         elif task is None:
             live.held = True
             detail = f"No task is called {job.task!r} here now; the job goes on once it is loaded again."
-            live.job = replace(job, error=_problem("unknown-task", "Unknown task", detail))
+            live.job = replace(job, error=problem_of(UnknownTask(detail)))
             log.warning("job %s is held: %s", job.id, detail)
         elif live.failing:
             self._halt(live, Event.TOO_MANY_FAILURES)
@@ -280,9 +300,8 @@ class Dispatcher:
         return live
 
     def _started(self, live: LiveJob) -> None:
-        live.job = replace(
-            live.job, status=step(live.job.status, Event.STARTED), started_at=self._clock.now()
-        )
+        started_at = max(self._clock.now(), live.job.created_at)  # the wall clock may have been put back
+        live.job = replace(live.job, status=step(live.job.status, Event.STARTED), started_at=started_at)
         self._writer.touch(live)
         live.bell.ring()
         self.bell.ring()
@@ -290,7 +309,7 @@ class Dispatcher:
     def _arm_timeout(self, live: LiveJob) -> None:
         limit = live.job.options.job_timeout_seconds
         if limit is not None:
-            spent = (self._clock.now() - live.job.created_at).total_seconds()
+            spent = max(0.0, (self._clock.now() - live.job.created_at).total_seconds())
             loop = asyncio.get_running_loop()
             self._timers[live.job.id] = loop.call_later(
                 max(0.0, limit - spent), self._halt, live, Event.TIMED_OUT
@@ -335,12 +354,8 @@ def _reason(why: Event, live: LiveJob) -> dict[str, str] | None:
     options = live.job.options
     if why is Event.TOO_MANY_FAILURES:
         detail = f"More items failed than max_failures, {options.max_failures}, allows; what ran then still counts."
-        return _problem("too-many-failures", "Too many failures", detail)
+        return problem("too-many-failures", detail)
     if why is Event.TIMED_OUT:
         detail = f"The job was not done within job_timeout_seconds, {options.job_timeout_seconds:g}."
-        return _problem("job-timeout", "Job timeout", detail)
+        return problem("job-timeout", detail)
     return None
-
-
-def _problem(code: str, title: str, detail: str) -> dict[str, str]:
-    return {"type": f"/problems/{code}", "title": title, "detail": detail}

@@ -14,7 +14,7 @@ from typing import Any
 
 from app.domain.clock import Clock, new_id
 from app.domain.engine import Engine
-from app.domain.errors import Conflict, Gone, Invalid, NotFound, Unavailable, UnknownTask
+from app.domain.errors import Conflict, Gone, Invalid, NotFound, Unavailable, UnknownTask, problem_of
 from app.domain.item import Block, Page, View, files_named
 from app.domain.job import Counts, Event, Job, Options, Status, kept_seconds, step
 from app.domain.store import Extent, JobStore, Query
@@ -24,6 +24,8 @@ from app.service.live import LiveJob
 
 PAGE_BYTES_MAX = 1 << 20
 WAIT_SECONDS_MAX = 60.0
+READY_SECONDS_MAX = 10.0
+"""How long a request waits for the service to start: at a restart most clients do not even notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Jobs:
         self._limits = limits
         self._uploading: set[str | None] = set()
         """Idempotency keys of uploads that are on their way."""
+        self._ready = asyncio.Event()
         self.closing = asyncio.Event()
         """Set when the service is asked to stop: streams end, and nothing new is taken."""
 
@@ -101,8 +104,30 @@ class Jobs:
 
     # -- Submitting
 
+    @property
+    def ready(self) -> bool:
+        """Whether the workers are there and every unfinished job is known again."""
+        return self._ready.is_set()
+
+    def open(self) -> None:
+        """The service has started."""
+        self._ready.set()
+
+    async def wait_ready(self, seconds: float = READY_SECONDS_MAX) -> None:
+        """Return once the service has started; Unavailable if that takes longer."""
+        if not self.ready:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ready.wait(), seconds)
+        if not self.ready:
+            raise Unavailable("The service is starting and looks for unfinished jobs.", retry_after_seconds=1)
+
     def check_open(self) -> None:
-        """Whether a submission would be taken, told before its body is read.  Unavailable if not."""
+        """Whether a submission would be taken, told before its body is read.
+
+        Unavailable if not, or what is wrong with the storage.
+        """
+        if self._dispatcher.trouble is not None:
+            raise self._dispatcher.trouble
         if self.closing.is_set():
             raise Unavailable("The service is stopping and takes no new jobs.", retry_after_seconds=5)
         jobs = len(self._dispatcher.live)
@@ -316,8 +341,11 @@ class Jobs:
         if live.job.status is Status.QUEUED:
             ahead = (entry for entry in self._dispatcher.live.values() if entry.job.status is Status.QUEUED)
             position = next(number for number, entry in enumerate(ahead) if entry is live)
+        job = live.job
+        if job.error is None and (trouble := self._dispatcher.trouble):
+            job = replace(job, error=problem_of(trouble))
         return JobView(
-            live.job, live.counts, live.rate.items_per_second(now), live.rate.eta_seconds(now, left), position
+            job, live.counts, live.rate.items_per_second(now), live.rate.eta_seconds(now, left), position
         )
 
 

@@ -15,6 +15,7 @@ from app.domain.halt import too_many_failures
 from app.domain.item import Segment
 from app.domain.job import Counts, Event, Job, Status, kept_seconds, step
 from app.domain.patience import Patience
+from app.domain.store import Note
 from app.service.feed import Bell
 from app.service.items import BlockReader
 
@@ -36,13 +37,14 @@ class LiveJob:
     """What there is to know of a job while it can still change."""
 
     def __init__(
-        self, job: Job, todo: Sequence[tuple[int, int]], pool: str, concurrency: int, *, now: float
+        self, job: Job, todo: Sequence[tuple[int, int]] | None, pool: str, concurrency: int, *, now: float
     ) -> None:
+        """`todo` are the ranges (first, stop) of items to run; None if they are to be told by `resume`."""
         self.job = job
         self.pool = pool
         self.concurrency = concurrency
         """How many of its items run side by side in one worker."""
-        self.todo = deque(todo)
+        self.todo = deque(todo or ())
         """Ranges (first, stop) of items that wait, in the order they will run."""
         self.again: deque[int] = deque()
         """Items that wait for another attempt; each runs alone."""
@@ -69,7 +71,12 @@ class LiveJob:
         """Items with a worker that have not been heard of."""
         self.unwritten = 0
         """Segments that are on their way to the store."""
-        self._waiting = sum(stop - first for first, stop in todo)
+        self.resumed = todo is not None
+        """Whether it is known which items wait."""
+        counts = job.counts
+        self._waiting = (
+            counts.total - counts.done if todo is None else sum(stop - first for first, stop in todo)
+        )
         self._dropped = 0
         self._logged = job.counts.done
         self._logged_failed = job.counts.failed
@@ -91,7 +98,7 @@ class LiveJob:
         return (
             self.halt is None
             and not self.held
-            and bool(self.todo or self.again)
+            and bool(self.todo or self.again or (self._waiting and not self.resumed))
             and (in_flight is None or self.counts.running < in_flight)
             and not self.loading
         )
@@ -112,6 +119,18 @@ class LiveJob:
         index = self.again[0] if self.again else self.todo[0][0] if self.todo else None
         trouble = self.troubles.get(index) if index is not None else None
         return trouble is not None and trouble.alone
+
+    def resume(self, todo: Sequence[tuple[int, int]], notes: Sequence[Note]) -> None:
+        """These ranges of items have no result yet, and this befell them: nothing of it is charged again."""
+        if self.halt is not None:
+            return
+        assert sum(stop - first for first, stop in todo) == self._waiting, "counts are what the log says"
+        self.todo = deque(todo)
+        self.resumed = True
+        for note in notes:
+            if note.error is not None and self.single_out(note.index):
+                self.trouble(note.index).attempts += 1
+                self.trouble(note.index).deaths += note.death
 
     def next_items(self, workers: int) -> tuple[int, int]:
         """(first index, how many) to send next."""
@@ -224,6 +243,7 @@ class LiveJob:
 
     def after(self, segments: Sequence[Segment], now: datetime) -> Job:
         """The job as it is once these segments, its next, are stored."""
+        now = max(now, self.job.started_at or self.job.created_at)  # the wall clock may have been put back
         counts = self.job.counts
         done = sum(segment.count for segment in segments)
         failed = sum(segment.failed for segment in segments)

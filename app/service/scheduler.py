@@ -6,13 +6,15 @@ take and, once they ended, took.  A job whose next items are not in memory steps
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from app.domain.chunking import BYTES_MAX
 from app.domain.engine import Chunk, Room
+from app.domain.errors import ServiceError
 from app.domain.share import WEIGHTS, FairShare
 from app.service.items import BlockReader, ItemCache
 from app.service.live import LiveJob
@@ -22,15 +24,28 @@ SHORT_SECONDS = 0.010
 ASSUMED_SECONDS = 0.001
 """What an item is taken to cost before one has been measured."""
 
+LOADS_MAX = 16
+"""Jobs that are read at the same time, so that a restart with many does not read them all at once."""
+
 log = logging.getLogger(__name__)
 
 
 class Scheduler:
     """Cuts chunks out of the jobs that want a worker."""
 
-    def __init__(self, pools: Sequence[str], items: ItemCache, on_loaded: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pools: Sequence[str],
+        items: ItemCache,
+        resume: Callable[[LiveJob], Awaitable[None]],
+        on_loaded: Callable[[], None],
+    ) -> None:
+        """`resume` finds out which items of a job of before the restart wait."""
         self._shares: dict[str, FairShare[LiveJob]] = {pool: FairShare() for pool in pools}
         self._items = items
+        self._resume = resume
+        self._loading = 0
+        """Jobs that something is read for."""
         self._on_loaded = on_loaded
         self._chunk_ids = 0
         self._charged: dict[int, float] = {}
@@ -54,13 +69,18 @@ class Scheduler:
             there_is = room(live)
             if there_is == "none":
                 return None
+            if not live.resumed:
+                if not self._load(live, partial(self._resume, live)):
+                    return None
+                continue
             first, count = live.next_items(workers)
             if there_is == "behind" and not _is_short(live.chunker.estimate(count)):
                 return None
             if live.reader is None or first not in live.reader:
                 block = self._items.pop(live.job.id, first)
                 if block is None:
-                    self._fetch(live, first)
+                    if not self._load(live, partial(self._fetch, live, first)):
+                        return None
                     continue
                 self._read_from(live, BlockReader(block))
             return live, self._cut(live, first, count)
@@ -117,34 +137,47 @@ class Scheduler:
         if live.todo and live.todo[-1][1] > stop:
             self._start(self._prefetch(live, stop))
 
-    def _fetch(self, live: LiveJob, index: int) -> None:
+    def _load(self, live: LiveJob, read: Callable[[], Awaitable[None]]) -> bool:
+        """Let the job step aside while what it needs is read; False if that is to wait for others' reading."""
+        if self._loading >= LOADS_MAX:
+            return False
+        self._loading += 1
         live.loading = True
         self.refresh(live)
-        self._start(self._load(live, index))
+        self._start(self._read(live, read))
+        return True
 
-    async def _load(self, live: LiveJob, index: int) -> None:
-        """Read the block with the item, and let the job take part again."""
+    async def _read(self, live: LiveJob, read: Callable[[], Awaitable[None]]) -> None:
+        """Read, however often that takes, and let the job take part again."""
         delay = 0.1
-        while True:
+        while not live.over:
             try:
-                block = await self._items.load(live.job.id, index)
+                await read()
                 break
-            except Exception:
-                log.exception("job %s: its items cannot be read; trying again in %.1f s", live.job.id, delay)
+            except Exception as error:
+                level = logging.WARNING if isinstance(error, ServiceError) else logging.ERROR
+                unexpected = None if isinstance(error, ServiceError) else error
+                log.log(
+                    level, "job %s cannot be read, trying again: %s", live.job.id, error, exc_info=unexpected
+                )
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 10.0)
+        self._loading -= 1
         live.loading = False
-        self._read_from(live, BlockReader(block))
         self.refresh(live)
         self._on_loaded()
+
+    async def _fetch(self, live: LiveJob, index: int) -> None:
+        """Read the block with the item."""
+        self._read_from(live, BlockReader(await self._items.load(live.job.id, index)))
 
     async def _prefetch(self, live: LiveJob, index: int) -> None:
         try:
             block = await self._items.load(live.job.id, index)
             if not live.job.status.finished:
                 self._items.put(live.job.id, block)
-        except Exception:
-            log.warning("job %s: items from %d on could not be read ahead", live.job.id, index, exc_info=True)
+        except Exception as error:
+            log.warning("job %s: items from %d on are not read ahead: %s", live.job.id, index, error)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

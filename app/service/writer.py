@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.domain.clock import Clock
+from app.domain.errors import ServiceError, StorageFull, StorageUnavailable
 from app.domain.item import Segment
 from app.domain.job import Job
 from app.domain.store import JobStore, Note
@@ -21,6 +22,8 @@ from app.service.live import LiveJob
 STATUS_DELAY_SECONDS = 0.050
 """A change of status alone waits this long for results to be written with."""
 RETRY_SECONDS_MAX = 5.0
+ANSWER_SECONDS_MAX = 5.0
+"""How long a caller waits for its change to be stored."""
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,8 @@ class Writer:
         self._waiting = _Batch()
         self._wake = asyncio.Event()
         self._stopping = False
+        self.trouble: ServiceError | None = None
+        """Why nothing can be stored now."""
         self.bytes_waiting = 0
         """Of results and notes that are not stored yet."""
 
@@ -95,12 +100,18 @@ class Writer:
             asyncio.get_running_loop().call_later(STATUS_DELAY_SECONDS, self._wake.set)
 
     async def written(self, live: LiveJob) -> None:
-        """Return once the job, as it is now, is stored."""
+        """Return once the job, as it is now, is stored.  ServiceError if that takes too long."""
         self._waiting.jobs[live.job.id] = live
         answer = asyncio.get_running_loop().create_future()
         self._waiting.unanswered.append(answer)
         self._wake.set()
-        await answer
+        await asyncio.wait([answer], timeout=ANSWER_SECONDS_MAX)
+        if not answer.done():
+            why = self.trouble.detail if self.trouble else "The disk is slow."
+            raise StorageUnavailable(
+                f"That is in force, but not stored yet, and a crash would undo it. {why} Ask again.",
+                retry_after_seconds=round(RETRY_SECONDS_MAX),
+            )
 
     async def _write_forever(self) -> None:
         delay = 0.1
@@ -110,14 +121,24 @@ class Writer:
             try:
                 await self._write()
                 delay = 0.1
+                continue
+            except (StorageFull, StorageUnavailable) as error:
+                self._begin_trouble(error)
             except Exception:
                 # Never the end of this loop: nothing would ever finish again.
                 log.exception("results cannot be stored; trying again in %.1f s", delay)
-                if self._stopping:
-                    return
-                await asyncio.sleep(delay)
-                self._wake.set()
-                delay = min(delay * 2, RETRY_SECONDS_MAX)
+            if self._stopping:
+                return
+            await asyncio.sleep(delay)
+            self._wake.set()
+            delay = min(delay * 2, RETRY_SECONDS_MAX)
+
+    def _begin_trouble(self, error: StorageFull | StorageUnavailable) -> None:
+        """The storage fails for a reason that may pass: said once."""
+        if self.trouble is None:
+            log.error("results cannot be stored, and no item starts until they can: %s", error.detail)
+        self.trouble = type(error)(error.detail, retry_after_seconds=round(RETRY_SECONDS_MAX))
+        self._on_stored(())
 
     async def _write(self) -> None:
         """Write all that waits in one transaction, then tell everybody."""
@@ -134,6 +155,9 @@ class Writer:
         except BaseException:
             self._waiting = batch.followed_by(self._waiting)
             raise
+        if self.trouble is not None:
+            log.info("results can be stored again")
+            self.trouble = None
         self.bytes_waiting -= sum(len(segment.lines) for segment in segments)
         self.bytes_waiting -= sum(map(_size, batch.notes))
         for live in batch.jobs.values():

@@ -197,7 +197,7 @@ def test_a_cancelling_job_ends_cancelled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["client goes", "service goes"])
 def test_a_broken_upload_leaves_nothing(tmp_path: Path, how: str) -> None:
     """Neither a job nor a byte of it; the same id is free."""
-    with serving(tmp_path) as server:
+    with serving(tmp_path, prune_seconds="0.05") as server:
         url = httpx.URL(server.url)
         assert url.port is not None
         with socket.create_connection((url.host, url.port)) as connection:
@@ -208,7 +208,7 @@ def test_a_broken_upload_leaves_nothing(tmp_path: Path, how: str) -> None:
                 server.kill()
         if how == "service goes":
             server.start()
-        eventually(lambda: stored(tmp_path) == {"blocks": 0, "uploads": 0, "jobs": 0}, 10, "an empty store")
+        eventually(lambda: stored(tmp_path) == {"blocks": 0, "owners": 0, "jobs": 0}, 10, "an empty store")
 
         with client(server) as api:
             assert api.get("/v1/jobs/nightly").status_code == 404
@@ -220,7 +220,7 @@ def stored(data: Path) -> Document:
     """How many rows there are."""
     connection = sqlite3.connect(f"file:{data / 'millpond.sqlite'}?mode=ro", uri=True)
     try:
-        tables = ("blocks", "uploads", "jobs")
+        tables = ("blocks", "owners", "jobs")
         return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
     finally:
         connection.close()

@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -290,8 +293,9 @@ def test_tasks_that_do_not_import_are_told_with_their_traceback(
 
     status, said = refused(tmp_path / "data", tasks="workers.tasks,own_tasks")
 
-    assert status != 0
+    assert status == 3
     assert told in said
+    assert not {"uvicorn", "starlette", "asyncio"} & set(re.findall(r"\w+", said.partition("Traceback")[2]))
     if source is not None and "exit" not in source:
         assert str(tmp_path / "own_tasks.py") in said
 
@@ -309,5 +313,29 @@ def test_a_module_without_tasks_is_refused(tmp_path: Path) -> None:
     """The module is named."""
     status, said = refused(tmp_path, tasks="json")
 
-    assert status != 0
+    assert status == 3
     assert "task module 'json' has no task" in said
+
+
+def test_an_address_that_is_taken_is_told(tmp_path: Path, server: Server) -> None:
+    """In one line, with the settings to change; nothing has been made by then."""
+    port = server.url.rpartition(":")[2]
+
+    status, said = refused(tmp_path / "data", port=port)
+
+    assert status == 2
+    assert f"MILLPOND_PORT={port}" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "data" / "millpond.sqlite").exists()
+
+
+def test_a_database_of_a_newer_millpond_is_left_alone(tmp_path: Path) -> None:
+    """The refusal says what to do."""
+    with closing(sqlite3.connect(tmp_path / "millpond.sqlite")) as connection:
+        connection.execute("PRAGMA user_version = 999")
+
+    status, said = refused(tmp_path)
+
+    assert status == 2
+    assert "newer Millpond" in said
+    assert "Traceback" not in said

@@ -17,7 +17,7 @@ def test_only_a_durable_file_waits_for_the_disk(
     fsync = os.fsync
 
     def noted(descriptor: int) -> None:
-        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        flushed.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)

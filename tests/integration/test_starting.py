@@ -1,0 +1,73 @@
+"""The service listens before it is ready, and says which of the two it is."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench.server import Server
+from tests.integration.answers import client, document_of, problem_of, ran
+
+SOURCE = """
+import sys
+from workers import task
+
+with open({gate!r}) as gate:  # whoever opens a pipe waits for its other end
+    gate.read()
+
+@task
+def mine(x: int) -> int:
+    return x
+"""
+
+
+@contextmanager
+def starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Path]]:
+    """A service that listens, and whose tasks are loaded once somebody opens the pipe."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    (tmp_path / "mine.py").write_text(SOURCE.format(gate=str(gate)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = Server(tmp_path / "data", {"MILLPOND_TASKS": "mine", "MILLPOND_PROCESSES": "1"})
+    server.start(ready=False)
+    try:
+        yield server, gate
+    finally:
+        if server.running:
+            server.kill()
+
+
+def test_while_it_starts_it_lives_and_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/livez is 200, /readyz is 503 with Retry-After; requests wait for the start and are then answered."""
+    with (
+        starting(tmp_path, monkeypatch) as (server, gate),
+        client(server) as api,
+        client(server) as other,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        assert api.get("/livez").status_code == 200
+        answer = api.get("/readyz")
+        assert "starting" in problem_of(answer, 503)["detail"]
+        assert answer.headers["retry-after"] == "1"
+        asked = thread.submit(lambda: ran(other, "mine", [3]))
+        assert problem_of(api.get("/readyz"), 503)
+        gate.write_text("go on")
+
+        assert asked.result(20)[0]["output"] == 3
+        assert api.get("/readyz").status_code == 200
+        assert document_of(api.get("/v1/tasks"))["tasks"][0]["name"] == "mine"
+
+
+def test_a_start_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM ends it at once, with nothing left behind that runs."""
+    with starting(tmp_path, monkeypatch) as (server, _):
+        status = server.end()
+
+    assert status == -15
+    assert "Traceback" not in server.log
+    another = Server(tmp_path / "data", {})
+    another.start()  # the data directory is free
+    another.end()
