@@ -7,6 +7,7 @@ Invariant: a write that was answered is committed; one that raised changed nothi
 """
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
@@ -15,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from app.domain.errors import MillpondError, ServiceError, StorageFull
+from app.domain.errors import ServiceError, StorageFull, StorageUnavailable
 
 T = TypeVar("T")
 Durability = Literal["process", "power"]
@@ -24,9 +25,22 @@ Write = Callable[[sqlite3.Connection], T]
 READERS = 2
 GROUP_MAX = 256
 BUSY_SECONDS = 5.0
+"""How long a write waits for another process that holds the database locked."""
 
-_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
-"""The last is the file of the write-ahead log's index, which cannot be made or grown."""
+_UNAVAILABLE = {
+    sqlite3.SQLITE_BUSY: "Another process holds the database locked.",
+    sqlite3.SQLITE_LOCKED: "Another process holds the database locked.",
+    sqlite3.SQLITE_PROTOCOL: "Another process holds the database locked.",
+    sqlite3.SQLITE_READONLY: "The disk, or the database on it, cannot be written to.",
+    sqlite3.SQLITE_PERM: "The disk, or the database on it, cannot be written to.",
+    sqlite3.SQLITE_CANTOPEN: "A file of the database cannot be opened.",
+    sqlite3.SQLITE_IOERR: "The disk fails to read or to write.",
+    sqlite3.SQLITE_NOMEM: "There is not memory enough.",
+}
+"""By primary result code (sqlite.org/rescode.html): what may pass."""
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_FULL_BELOW_BYTES = 1 << 20
+RETRY_AFTER_SECONDS = 5
 
 
 def connect(path: Path, durability: Durability) -> sqlite3.Connection:
@@ -42,11 +56,30 @@ def connect(path: Path, durability: Durability) -> sqlite3.Connection:
     return connection
 
 
-def translated(error: sqlite3.Error) -> ServiceError:
+def translated(error: sqlite3.Error, directory: Path) -> ServiceError:
     """The store's trouble in the service's words."""
-    if getattr(error, "sqlite_errorcode", None) in _FULL:
-        return StorageFull("The disk is full. Nothing was changed; free some space and try again.")
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(directory)):
+        return StorageFull(
+            "The disk is full. Nothing was changed; free some space and try again.",
+            retry_after_seconds=RETRY_AFTER_SECONDS,
+        )
+    if code in _UNAVAILABLE:
+        return StorageUnavailable(
+            f"{_UNAVAILABLE[code]} Nothing was changed; try again.", retry_after_seconds=RETRY_AFTER_SECONDS
+        )
+    if code in _DAMAGED:
+        return ServiceError(f"The database is damaged; `python -m app check` tells where. ({error})")
     return ServiceError(f"The store failed: {error}")
+
+
+def _is_full(directory: Path) -> bool:
+    """SQLite tells a full disk from a failing one for some of its files only."""
+    try:
+        stat = os.statvfs(directory)
+    except OSError:
+        return False
+    return stat.f_bavail * stat.f_frsize < _FULL_BELOW_BYTES
 
 
 class Database:
@@ -58,17 +91,22 @@ class Database:
         self._queue: queue.SimpleQueue[tuple[Write[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        self._lost = False
+        """Whether the writer's connection had to be closed, and is to be opened again."""
 
     def open(self) -> sqlite3.Connection:
         """Start; the connection returned is the writer's, to migrate with before the first write."""
         try:
             self._writer = connect(self._path, self._durability)
         except sqlite3.Error as error:
-            raise translated(error) from error
+            raise self.translated(error) from error
         self._thread = threading.Thread(target=self._write_forever, name="store-writer", daemon=True)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._thread.start()
         return self._writer
+
+    def translated(self, error: sqlite3.Error) -> ServiceError:
+        return translated(error, self._path.parent)
 
     def close(self) -> None:
         """Finish the writes that wait, then stop."""
@@ -93,13 +131,9 @@ class Database:
                 if connection is None:
                     connection = self._local.connection = connect(self._path, self._durability)
                     self._connections.append(connection)
-                connection.execute("BEGIN")
-                try:
-                    return look(connection)
-                finally:
-                    connection.execute("COMMIT")
+                return _looked(connection, look)
             except sqlite3.Error as error:
-                raise translated(error) from error
+                raise self.translated(error) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
@@ -122,34 +156,50 @@ class Database:
             return
         outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
         try:
+            if self._lost:
+                self._writer = connect(self._path, self._durability)
+                self._lost = False
             self._writer.execute("BEGIN IMMEDIATE")
             for change, future in group:
                 outcomes.append((future, *self._attempt(change)))
             self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-            reason = translated(error)
+        except BaseException as error:
+            reason = self.translated(error) if isinstance(error, sqlite3.Error) else error
             outcomes = [(future, None, reason) for _, future in group]
+            self._roll_back()
         for future, result, failure in outcomes:
             if failure is None:
                 future.set_result(result)
             else:
                 future.set_exception(failure)
 
+    def _roll_back(self) -> None:
+        """Nothing of the transaction is to stay, even if the connection has to go for that."""
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._lost = True
+            self._writer.close()
+
     def _attempt(self, change: Write[Any]) -> tuple[Any, BaseException | None]:
         self._writer.execute("SAVEPOINT change")
         try:
             result = change(self._writer)
-        except (MillpondError, sqlite3.Error) as error:
+        except BaseException as error:
             if not self._writer.in_transaction:  # SQLite itself rolled everything back: fail the whole group
                 raise
             self._writer.execute("ROLLBACK TO change")
             self._writer.execute("RELEASE change")
-            return None, translated(error) if isinstance(error, sqlite3.Error) else error
-        except BaseException as error:
-            self._writer.execute("ROLLBACK TO change")
-            self._writer.execute("RELEASE change")
-            return None, error
+            return None, self.translated(error) if isinstance(error, sqlite3.Error) else error
         self._writer.execute("RELEASE change")
         return result, None
+
+
+def _looked(connection: sqlite3.Connection, look: Write[T]) -> T:
+    connection.execute("BEGIN")
+    try:
+        return look(connection)
+    finally:
+        if connection.in_transaction:  # which an error may have ended
+            connection.execute("ROLLBACK")

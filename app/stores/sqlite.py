@@ -13,7 +13,7 @@ from app.domain.item import Block, Page, Segment, View
 from app.domain.job import FINISHED, Job, Status
 from app.domain.store import Extent, Note, Query, Replay, StoredFile, Tombstone
 from app.stores import housekeeping
-from app.stores.connection import Database, Durability, translated
+from app.stores.connection import Database, Durability
 from app.stores.reading import extent, read_page
 from app.stores.rows import (
     JOB_COLUMNS,
@@ -49,16 +49,24 @@ class SqliteStore:
         connection = self._database.open()
         try:
             migrate(connection)
-            _forget_uploads(connection)
+            self._forget_uploads(connection)
         except sqlite3.Error as error:
             self._database.close()
-            raise translated(error) from error
+            raise self._database.translated(error) from error
         except BaseException:
             self._database.close()
             raise
 
     def close(self) -> None:
         self._database.close()
+
+    def _forget_uploads(self, connection: sqlite3.Connection) -> None:
+        """Drop what belongs to no job.  On a full disk it stays, seen by nobody, until the next start."""
+        try:
+            connection.execute("UPDATE owners SET dead = 1, upload = NULL WHERE upload IS NOT NULL")
+        except sqlite3.OperationalError as error:
+            if not isinstance(self._database.translated(error), StorageFull):
+                raise
 
     # -- Submitting
 
@@ -304,15 +312,6 @@ def _insert_blocks(
         "INSERT OR IGNORE INTO file_uses (owner, file_id) VALUES (?, ?)",
         [(owner, file_id) for file_id in files],
     )
-
-
-def _forget_uploads(connection: sqlite3.Connection) -> None:
-    """Drop what belongs to no job.  On a full disk it stays, seen by nobody, until the next start."""
-    try:
-        connection.execute("UPDATE owners SET dead = 1, upload = NULL WHERE upload IS NOT NULL")
-    except sqlite3.OperationalError as error:
-        if not isinstance(translated(error), StorageFull):
-            raise
 
 
 def _update_job(connection: sqlite3.Connection, job: Job) -> None:
