@@ -3,6 +3,7 @@
 Invariant: no answer echoes an input or tells internals; `type` values are stable.
 """
 
+import errno
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -20,6 +21,7 @@ from app.domain.errors import Fault, Invalid, MillpondError
 MEDIA_TYPE = "application/problem+json"
 FAULTS_MAX = 20
 INSTANCE_CHARS_MAX = 200
+_DISK_RETRY_SECONDS = 5
 
 STATUS: Mapping[str, int] = {
     "bad-request": 400,
@@ -99,6 +101,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_starlette)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(ClientDisconnect, _of_disconnect)
+    app.add_exception_handler(OSError, _of_disk)
     app.add_exception_handler(Exception, _of_bug)
 
 
@@ -151,6 +154,20 @@ def _of_validation(request: Request, error: Exception) -> Response:
 def _of_disconnect(request: Request, _: Exception) -> Response:
     """The client is gone; nobody reads this."""
     return problem("malformed", "The request body ended before it was complete.", place(request))
+
+
+def _of_disk(request: Request, error: Exception) -> Response:
+    """A file that could not be stored or read."""
+    assert isinstance(error, OSError)
+    headers = {"Retry-After": str(_DISK_RETRY_SECONDS)}
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        detail = "The disk is full. Nothing was stored; free some space and try again."
+        return problem("storage-full", detail, place(request), headers=headers)
+    if error.errno in (errno.EIO, errno.EROFS):
+        detail = f"The disk fails: {error.strerror}. Nothing was stored; try again."
+        return problem("storage-unavailable", detail, place(request), headers=headers)
+    log.error("%s %s", request.method, request.url.path, exc_info=error)
+    return _of_bug(request, error)
 
 
 def _of_bug(request: Request, _: Exception) -> Response:

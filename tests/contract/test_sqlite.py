@@ -1,12 +1,10 @@
 """What the file store promises beyond the contract: it survives, and it fails as a whole or not at all."""
 
 import asyncio
-import ctypes
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,9 +17,7 @@ from app.stores.connection import Database, Durability, Write
 from app.stores.sqlite import SqliteStore
 from tests.builders import NOON, Log, a_block, a_job
 from tests.contract.conftest import Run
-
-MNT_DETACH = 2
-"""Unmount also what a test left open (umount(2))."""
+from tests.harm.full import fill, mounted
 
 FILE = StoredFile("sha256-0", 3, "a.jpg", "image/jpeg", NOON)
 
@@ -239,29 +235,8 @@ Mount = Callable[[int], Path]
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Mount]:
     """Mounts a file system of so many megabytes."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def mount(megabytes: int) -> Path:
-        if libc.mount(b"tmpfs", bytes(place), b"tmpfs", 0, b"size=%dm" % megabytes) != 0:
-            pytest.skip(f"a small disk cannot be mounted: {os.strerror(ctypes.get_errno())}")
-        return place
-
-    yield mount
-    libc.umount2(bytes(place), MNT_DETACH)
-
-
-def fill(ballast: Path) -> None:
-    """Write to a file until there is no space left."""
-
-    def write_on() -> None:
-        with ballast.open("wb", buffering=0) as file:
-            while True:
-                file.write(b"\0" * 4096)
-
-    with pytest.raises(OSError, match="No space"):
-        write_on()
+    with ExitStack() as stack:
+        yield lambda megabytes: stack.enter_context(mounted(tmp_path / "disk", megabytes))
 
 
 def a_big_block(size: int) -> Block:
