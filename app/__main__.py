@@ -1,38 +1,79 @@
-"""`python -m app`: serve."""
+"""`python -m app`: serve; `check` and `backup` look after a data directory."""
 
+import argparse
 import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+WRONG, NO_TASKS = 2, 3
+"""Exit statuses: the settings or arguments are not right; the tasks cannot be loaded."""
 
 
 def main() -> int:
-    """Serve until told to stop; 2 if the settings are not right, 3 if the tasks cannot be loaded."""
-    import logging
+    """Do what the arguments say, by default serve until told to stop."""
+    arguments = _parser().parse_args()
 
     from pydantic import ValidationError
 
+    from app import commands
     from app.domain.errors import ServiceError
-    from app.main import serve
     from app.settings import Settings, unknown_variables
-    from workers.forker import PoolError
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     if unknown := unknown_variables(os.environ):
         sys.stderr.write("\n".join(unknown) + "\n")
-        return 2
+        return WRONG
     try:
-        serve(Settings())
+        settings = Settings()
+        match arguments.command:
+            case "check":
+                return commands.check(arguments.data_dir or settings.data_dir, quick=arguments.quick)
+            case "backup":
+                return commands.backup(arguments.data_dir or settings.data_dir, arguments.target)
+            case _:
+                return _serve(settings)
     except ValidationError as error:
         for fault in error.errors(include_url=False):
             name = "_".join(("MILLPOND", *(str(part).upper() for part in fault["loc"][:1])))
             sys.stderr.write(f"{name}: {fault['msg'].removeprefix('Value error, ')}\n")
-        return 2
+        return WRONG
     except ServiceError as error:
         sys.stderr.write(f"{error.detail}\n")
-        return 2
+        return WRONG
+
+
+def _serve(settings: "Settings") -> int:
+    import logging
+
+    from app.main import serve
+    from workers.forker import PoolError
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    try:
+        serve(settings)
     except PoolError as error:
         sys.stderr.write(f"{error}\n")
-        return 3
+        return NO_TASKS
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m app",
+        description="Python's multiprocessing.Pool as a service. Settings are MILLPOND_… environment variables.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.add_parser("serve", help="serve, which is what happens without a command")
+    check = commands.add_parser("check", help="verify a data directory, served or not")
+    check.add_argument("--quick", action="store_true", help="do not look into items, results and files")
+    backup = commands.add_parser("backup", help="write a consistent copy of a data directory, served or not")
+    backup.add_argument("target", type=Path, help="directory to make")
+    for command in (check, backup):
+        command.add_argument("--data-dir", type=Path, help="instead of MILLPOND_DATA_DIR")
+    return parser
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class DataDirectory:
 
     async def older(self, section: Path, before: float) -> Sequence[str]:
         return await asyncio.to_thread(
-            lambda: sorted(entry.name for entry in _files_in(section) if entry.stat().st_mtime < before)
+            lambda: sorted(entry.name for entry in files_in(section) if entry.stat().st_mtime < before)
         )
 
     async def remove(self, file_ids: Sequence[str], before: float) -> int:
@@ -44,7 +44,7 @@ class DataDirectory:
 
     def _used(self) -> int:
         places = (self._directory, *self._sections())
-        return sum(entry.stat().st_size for place in places for entry in _files_in(place))
+        return sum(entry.stat().st_size for place in places for entry in files_in(place))
 
     def _sections(self) -> list[Path]:
         with suppress(FileNotFoundError):
@@ -71,7 +71,7 @@ class DataDirectory:
         return False
 
 
-def _files_in(place: Path) -> Iterator[os.DirEntry[str]]:
+def files_in(place: Path) -> Iterator[os.DirEntry[str]]:
     """The files of a directory; none of those that vanish while we look."""
     with suppress(FileNotFoundError), os.scandir(place) as entries:
         for entry in entries:
