@@ -1,12 +1,13 @@
 """Fixtures: the real service on a loopback port."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from app.stores.verification import verify
 from bench import server as service
 from bench.server import START_SECONDS_MAX, Server
 
@@ -15,9 +16,15 @@ __all__ = ["START_SECONDS_MAX", "Server", "api", "server", "serving"]
 SETTINGS = {"processes": "2", "tasks": "workers.tasks,workers.tasks.faults", "drain_seconds": "1"}
 
 
-def serving(data: Path, **settings: str) -> AbstractContextManager[Server]:
-    """A running service with these `MILLPOND_` settings; it is ended, and must not have logged a traceback."""
-    return service.serving(data, **SETTINGS | settings)
+@contextmanager
+def serving(data: Path, **settings: str) -> Iterator[Server]:
+    """A running service with these `MILLPOND_` settings; it is ended, and must not have logged a traceback.
+
+    What it leaves on disk, whatever happened to it, must be in order.
+    """
+    with service.serving(data, **SETTINGS | settings) as server:
+        yield server
+    assert verify(data).problems == []
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ class Bell:
 
     def __init__(self) -> None:
         self.rings = 0
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        """In the order they came, so that the same story has the same end (tests/simulation)."""
 
     def ring(self) -> None:
         self.rings += 1
@@ -25,8 +26,8 @@ class Bell:
         if self.rings != seen or seconds <= 0:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
+        self._waiting[future] = None
         try:
             await asyncio.wait((future,), timeout=seconds)
         finally:
-            self._waiting.discard(future)
+            del self._waiting[future]

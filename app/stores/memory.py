@@ -34,6 +34,13 @@ class MemoryStore:
         self._file_uses: set[tuple[str, str]] = set()
         """(file id, job id or name of an upload)"""
 
+    def jobs(self) -> list[Job]:
+        """All there are, for those who watch."""
+        return list(self._jobs.values())
+
+    def log(self, job_id: str) -> list[Segment]:
+        return self._logs.get(job_id, [])
+
     # -- Submitting
 
     async def create_job(

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.stores.verification import verify
 from bench.server import Server
 from tests.conftest import SETTINGS
 from tests.crash.readers import Reader, events, follow
@@ -56,6 +57,7 @@ def harmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Se
         if server.running:
             server.end()
     assert "Traceback" not in server.log, server.log
+    assert verify(tmp_path / "data").problems == []
 
 
 def a_running_job(api: httpx.Client) -> Document:
@@ -204,6 +206,7 @@ def test_a_full_disk_holds_work_up_until_there_is_space(small_disk: Path, killed
     assert log.startswith(before)
     assert sorted(line["index"] for line in lines_of(log)) == list(range(ITEMS))
     assert list((small_disk / "data").rglob(".new-*")) == []
+    assert verify(small_disk / "data").problems == []
     assert "Traceback" not in server.log, server.log
 
 

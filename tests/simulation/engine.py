@@ -1,0 +1,261 @@
+"""An engine without processes: items end as they say, after the time they say, on the simulated clock.
+
+It keeps to the protocol of the real one (`app.domain.engine`): for each chunk any number of `part` and `unlucky`,
+then `ended` or `lost`; chunks of one worker end in the order in which they were given.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from app.domain.engine import Chunk, Listener, Room, WorkerView
+from tests.simulation.fate import Item
+
+_FLUSH_SECONDS = 0.05
+_FORK_SECONDS = 0.01
+_decode = msgspec.json.Decoder(Item).decode
+
+
+def _task(name: str, pool: str, concurrency: int) -> dict[str, Any]:
+    defaults = {"max_attempts": 1, "item_timeout_seconds": None, "backoff_seconds": 0.2}
+    return {"name": name, "pool": pool, "concurrency": concurrency, "defaults": defaults}
+
+
+TASKS = {"work": _task("work", "cpu", 1), "wait": _task("wait", "io", 3)}
+
+
+@dataclass(eq=False)
+class _Given:
+    chunk: Chunk
+    items: list[Item]
+    at: int = 0
+    """How many of its items have ended."""
+    told: int = 0
+    """How many of these were told."""
+    began: float = 0.0
+    lines: list[bytes] = field(default_factory=list)
+    failed: int = 0
+    flush_at: float = 0.0
+    stop: int | None = None
+    """Recalled: no item from this place on starts."""
+    cancelled: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+    @property
+    def index(self) -> int:
+        return self.chunk.first + self.at
+
+
+@dataclass(eq=False)
+class _Worker:
+    pool: str
+    given: list[_Given] = field(default_factory=list)
+    alive: bool = True
+
+
+class ScriptedEngine:
+    """Two workers in `cpu`, one in `io`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, chance: random.Random) -> None:
+        self._loop = loop
+        self._chance = chance
+        self._sizes = {"cpu": 2, "io": 1}
+        self._workers = [_Worker(pool) for pool, size in self._sizes.items() for _ in range(size)]
+        self._dead = False
+
+    # -- The engine protocol
+
+    async def start(self, listener: Listener) -> None:
+        self._listener = listener
+        await asyncio.sleep(self._chance.uniform(0, 0.5))
+
+    async def stop(self) -> None:
+        self.die()
+
+    def tasks(self) -> Mapping[str, Mapping[str, Any]]:
+        return TASKS
+
+    def pools(self) -> Sequence[str]:
+        return list(self._sizes)
+
+    def size(self, pool: str) -> int:
+        return self._sizes[pool]
+
+    def resize(self, pool: str, processes: int) -> None:
+        raise NotImplementedError
+
+    def restarts(self, pool: str) -> int:
+        return 0
+
+    def workers(self, pool: str) -> Sequence[WorkerView]:
+        return []
+
+    def room(self, pool: str, *, concurrency: int, alone: bool) -> Room:
+        found = self._choose(pool, concurrency, alone=alone)
+        return found[0] if found else "none"
+
+    def run(self, chunk: Chunk, pool: str) -> None:
+        found = self._choose(pool, chunk.concurrency, alone=chunk.alone)
+        assert found is not None, "a chunk without room"
+        worker = found[1]
+        given = _Given(chunk, [_decode(line) for line in chunk.lines.splitlines()])
+        assert len(given.items) == chunk.count, "a chunk says how many items it has"
+        worker.given.append(given)
+        if chunk.concurrency > 1 or len(worker.given) == 1:
+            self._begin(worker, given)
+
+    def recall(self, chunk_id: int) -> None:
+        if found := self._find(chunk_id):
+            worker, given = found
+            started = 1 if given.timer is not None else 0
+            given.stop = min(given.stop if given.stop is not None else given.chunk.count, given.at + started)
+            if not started and given is not worker.given[0]:
+                return  # its turn comes, and ends it at once
+
+    def cancel(self, chunk_id: int) -> bool:
+        if not (found := self._find(chunk_id)):
+            return False
+        worker, given = found
+        self.recall(chunk_id)
+        given.cancelled = True
+        running = given.timer is not None
+        if (
+            running and self._chance.random() < 0.5
+        ):  # it hears; else it ends by itself, and its result comes late
+            self._delay(given, self._chance.uniform(0, 0.3), self._interrupted, worker, given)
+        return running
+
+    # -- What happens
+
+    def die(self) -> None:
+        """With every worker, at once: no event follows."""
+        self._dead = True
+        for worker in self._workers:
+            for given in worker.given:
+                if given.timer:
+                    given.timer.cancel()
+
+    def kill_one(self) -> None:
+        """Some worker is gone, through no fault of its items."""
+        worker = self._chance.choice(self._workers)
+        if worker.alive and not self._dead:
+            self._lose(worker, None, {})
+
+    def _choose(self, pool: str, concurrency: int, *, alone: bool) -> tuple[Room, _Worker] | None:
+        busy = [given for worker in self._workers for given in worker.given]
+        if busy and (alone or any(given.chunk.alone for given in busy)):
+            return None
+        mine = [worker for worker in self._workers if worker.pool == pool and worker.alive]
+        for worker in sorted(mine, key=lambda worker: len(worker.given)):
+            if not worker.given or (concurrency > 1 and len(worker.given) < concurrency):
+                return "idle", worker
+            if concurrency == 1 and len(worker.given) == 1 and worker.given[0].chunk.short:
+                return "behind", worker
+        return None
+
+    def _find(self, chunk_id: int) -> tuple[_Worker, _Given] | None:
+        pairs = ((worker, given) for worker in self._workers for given in worker.given)
+        return next((pair for pair in pairs if pair[1].chunk.id == chunk_id), None)
+
+    def _delay(self, given: _Given, seconds: float, then: Any, *arguments: Any) -> None:
+        if given.timer:
+            given.timer.cancel()
+        given.timer = self._loop.call_later(seconds, then, *arguments)
+
+    def _begin(self, worker: _Worker, given: _Given) -> None:
+        given.began = self._loop.time()
+        given.flush_at = given.began + _FLUSH_SECONDS
+        self._next(worker, given)
+
+    def _next(self, worker: _Worker, given: _Given) -> None:
+        """Start the next item, or end the chunk."""
+        given.timer = None
+        if given.at >= (given.chunk.count if given.stop is None else given.stop):
+            self._end(worker, given, given.at)
+            return
+        self._delay(given, given.items[given.at].ms / 1000, self._item_ended, worker, given)
+
+    def _item_ended(self, worker: _Worker, given: _Given) -> None:
+        item, attempt = given.items[given.at], given.chunk.attempt
+        if item.fate == "die" and attempt <= item.k:
+            self._lose(
+                worker, given, {"kind": "crashed", "type": "WorkerLost", "message": "", "signal": "SIGKILL"}
+            )
+            return
+        if item.fate == "oom" and not given.chunk.alone:
+            self._lose(worker, given, {"kind": "out_of_memory", "type": "MemoryError", "message": ""})
+            return
+        wrong = item.fate == "fail" or (item.fate == "flaky" and attempt <= item.k)
+        if wrong and attempt < given.chunk.max_attempts:
+            self._flush(given)
+            given.at += 1
+            given.told += 1
+            self._listener.unlucky(
+                given.chunk.id, given.index - 1, {"kind": "exception", "type": "E", "message": ""}
+            )
+        else:
+            given.lines.append(_line(given.index, item, attempt, wrong=wrong))
+            given.failed += wrong
+            given.at += 1
+            if self._loop.time() >= given.flush_at or self._chance.random() < 0.02:
+                self._flush(given)
+        if not self._dead and given in worker.given:  # the listener may have stopped us
+            self._next(worker, given)
+
+    def _interrupted(self, worker: _Worker, given: _Given) -> None:
+        """The running item of a cancelled chunk ends: kindly, or with its worker."""
+        given.timer = None
+        if self._chance.random() < 0.5:
+            self._end(worker, given, given.at)
+        else:
+            self._lose(worker, given, {"kind": "cancelled", "type": "Cancelled", "message": ""})
+
+    def _flush(self, given: _Given) -> None:
+        if given.lines:
+            first, count, failed = given.chunk.first + given.told, len(given.lines), given.failed
+            lines = b"".join(given.lines)
+            given.lines, given.failed, given.told = [], 0, given.at
+            given.flush_at = self._loop.time() + _FLUSH_SECONDS
+            self._listener.part(given.chunk.id, first, count, failed, lines, ())
+
+    def _end(self, worker: _Worker, given: _Given, at: int) -> None:
+        self._flush(given)
+        worker.given.remove(given)
+        seconds = self._loop.time() - given.began
+        self._listener.ended(given.chunk.id, given.chunk.first + at, seconds)
+        if worker.given and worker.given[0].timer is None and not self._dead:
+            self._begin(worker, worker.given[0])
+        if not self._dead:
+            self._listener.room()
+
+    def _lose(self, worker: _Worker, guilty: _Given | None, error: dict[str, Any]) -> None:
+        """The worker's process is gone; part of what it had not sent yet is gone with it."""
+        lost, worker.given, worker.alive = worker.given, [], False
+        for given in lost:
+            if given.timer:
+                given.timer.cancel()
+            if self._chance.random() < 0.5:
+                self._flush(given)
+        for given in lost:
+            # The marked item is to blame, whether or not what ran before it in the chunk had been sent.
+            culprit = given.index if given is guilty else None
+            self._listener.lost(
+                given.chunk.id, given.chunk.first + given.told, culprit, error if culprit is not None else {}
+            )
+        self._loop.call_later(_FORK_SECONDS, self._forked, worker)
+
+    def _forked(self, worker: _Worker) -> None:
+        worker.alive = True
+        if not self._dead:
+            self._listener.room()
+
+
+def _line(index: int, item: Item, attempt: int, *, wrong: bool) -> bytes:
+    end = b',"attempts":%d}\n' % attempt if attempt > 1 else b"}\n"
+    if wrong:
+        return b'{"index":%d,"error":{"kind":"exception","type":"E","message":""}' % index + end
+    return b'{"index":%d,"output":%d' % (index, item.n) + end
