@@ -1,0 +1,115 @@
+"""Which failures are the same trouble.
+
+A failure's fingerprint is its kind and type, its message without what differs from item to item, and the place in
+the task's own code that it came from: the innermost frame that is no library's, by file name, function and the
+text of its line, so that neither another installation nor a line added above it makes another group of it.
+
+Invariant: the rule never changes.  Group ids stand in addresses, in stored digests and in callers' scripts; the
+examples in tests/unit/test_groups.py are frozen.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+ID_CHARS = 12
+TYPE_CHARS_MAX = 100
+MESSAGE_CHARS_MAX = 200
+SOURCE_CHARS_MAX = 200
+
+_MASKS = tuple(
+    (re.compile(pattern), mask)
+    for pattern, mask in (
+        (r"\s+", " "),
+        (r"(?<!\w)'(?:[^'\\]|\\.)*'(?!\w)", "'…'"),
+        (r'(?<!\w)"(?:[^"\\]|\\.)*"(?!\w)', '"…"'),
+        (r"(?<!\w)`[^`]*`(?!\w)", "`…`"),
+        (r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s,;)\]}>]+", "<url>"),
+        (r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b", "<uuid>"),
+        (r"(?<![\w<.~/])(?:~|\.{1,2})?(?:/[^\s/,:;()\[\]{}<>]+)+/?", "<path>"),
+        (r"\b0[xX][0-9a-fA-F]+\b", "<hex>"),
+        (r"\b(?:sha\d+-)?(?=[a-fA-F]*[0-9])(?=[0-9]*[a-fA-F])[0-9a-fA-F]{8,}\b", "<hex>"),
+        (r"(?:(?<![\w.])[-+])?\d+(?:\.\d+)*(?:[eE][-+]?\d+)?", "<n>"),
+    )
+)
+"""What differs from item to item, in the order in which it is looked for."""
+
+_FRAME = re.compile(
+    r'File "(?P<path>[^"\n]+)", line (?P<line>\d+),? in (?P<function>[^\n]+)'
+    r'(?:\n[ |]+(?!File ")(?P<source>[^\s|][^\n]*))?'
+)
+"""A frame as `traceback` and `faulthandler` write it; the latter without the line's text."""
+_LIBRARY = re.compile(r"^<|/(?:site|dist)-packages/|/lib(?:64)?/python\d|/python\d+\.zip/|/workers/\w+\.py$")
+"""Code that is not the task's: installed packages, the standard library, generated code, and ours around tasks."""
+_INNERMOST_FIRST = "most recent call first"
+_WHERE_IT_STOOD_IS_CHANCE = frozenset({"timeout"})
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Failures that are the same trouble, as one of them tells it."""
+
+    id: str
+    kind: str
+    type: str
+    message: str
+    """Masked."""
+    place: str | None
+    """`file.py:12 in function`; None if the failure has no frame, or its frame says nothing."""
+
+
+class _Line(msgspec.Struct):
+    error: dict[str, Any] = {}
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+def group_of_line(line: bytes) -> Group:
+    """The group of a failure, from its result line."""
+    return group_of(_decode(line).error)
+
+
+def group_of(error: Mapping[str, Any]) -> Group:
+    """The group of a failure, from the `error` of its result line."""
+    kind, type_ = str(error.get("kind", "")), str(error.get("type", ""))[:TYPE_CHARS_MAX]
+    message = str(error.get("message", ""))
+    masked = mask(message)
+    frame = None if kind in _WHERE_IT_STOOD_IS_CHANCE else _own_frame(error.get("traceback"), message)
+    place = told = None
+    if frame is not None:
+        file, function = frame["path"].rpartition("/")[2], frame["function"].strip()
+        told = f"{file}:{frame['line']} in {function}"
+        place = f"{file} in {function}: {(frame['source'] or frame['line'])[:SOURCE_CHARS_MAX].strip()}"
+    end = error.get("signal", error.get("exit_code", ""))
+    text = "\x1f".join((kind, type_, masked, place or "", str(end)))
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return Group(digest[:ID_CHARS], kind, type_, masked, told)
+
+
+def mask(message: str) -> str:
+    """A message without numbers, quoted texts, paths and the like, on one line, shortened."""
+    for pattern, instead in _MASKS:
+        message = pattern.sub(instead, message)
+    message = message.strip()
+    return message if len(message) <= MESSAGE_CHARS_MAX else f"{message[: MESSAGE_CHARS_MAX - 1]}…"
+
+
+def _own_frame(traceback: object, message: str) -> re.Match[str] | None:
+    """The innermost frame of the task's own code, or the innermost of all."""
+    if not isinstance(traceback, str):
+        return None
+    if message:  # which may look like a frame
+        traceback = traceback[: traceback.rfind(message)] if message in traceback else traceback
+    frames = list(_FRAME.finditer(traceback))
+    if _INNERMOST_FIRST not in traceback:
+        frames.reverse()
+    return _first(frame for frame in frames if not _LIBRARY.search(frame["path"])) or _first(frames)
+
+
+def _first(frames: Iterable[re.Match[str]]) -> re.Match[str] | None:
+    return next(iter(frames), None)
