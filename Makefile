@@ -5,10 +5,10 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check format bench soak faults system-packages
+.PHONY: help install run demo test check format bench bench-quick bench-check soak faults system-packages
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/installed ## a locked .venv, by uv where there is one, else pip
 
@@ -52,5 +52,11 @@ soak: install ## minutes of random kills under load; every item is accounted for
 faults: install ## the same faults on multiprocessing.Pool, concurrent.futures, pebble and here, as a table
 	$(BIN)/python -m bench.faults
 
-bench: install ## the main path against multiprocessing.Pool in the same run, as ratios
-	$(BIN)/python -m bench
+bench: install ## the service against multiprocessing.Pool in the same run, as ratios, into bench/RESULTS.md
+	$(BIN)/python -m bench --write
+
+bench-quick: install ## the same, smaller and once: a minute, written nowhere
+	$(BIN)/python -m bench --quick
+
+bench-check: install ## whether a quick run is about as good as bench/RESULTS.md says
+	$(BIN)/python -m bench.check

@@ -1,4 +1,4 @@
-"""A million squares, as JSON lines in and out in one request, against `multiprocessing.Pool.map`.
+"""W1: a million squares, their results followed to the end, against `multiprocessing.Pool.map`.
 
 The service is timed from the first byte sent to the last byte received, when every result is on its disk too.
 The first reference is `map` alone, from a range to a list; the second makes the same bytes of the same bytes,
@@ -7,90 +7,73 @@ reading and writing JSON as one would around `map`.  Neither keeps anything.
 
 import json
 import multiprocessing
-from http.client import HTTPConnection
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from multiprocessing.pool import Pool
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
-import msgspec
-
-from bench.report import Figure, WrongResult, timed
+from bench.figure import Figure, ratio_at_most
+from bench.following import as_document, as_lines, follow
+from bench.scale import WORKERS, Scale
 from bench.server import serving
+from bench.squares import check, json_array, json_lines
+from bench.timing import timed
 from workers.tasks.numbers import square
 
-ITEMS = 1_000_000
-PROCESSES = 2
-_READ_BYTES = 1 << 20
+MAP = f"Pool({WORKERS}).map"
 
 
-class Line(msgspec.Struct):
-    """A result; decoding fails where there is no output."""
-
-    index: int
-    output: int
-
-
-_lines = msgspec.json.Decoder(Line).decode_lines
+@dataclass(frozen=True, slots=True)
+class Size:
+    items: int
+    runs: int
 
 
-def measure(runs: int) -> list[Figure]:
-    """Wall times, and the most memory the serving process had.  WrongResult unless each index came once, squared."""
-    body = b"".join(b"%d\n" % number for number in range(ITEMS))
-    served: list[float] = []
-    converted: list[float] = []
-    mapped: list[float] = []
+SIZES: Mapping[Scale, Size] = {
+    "full": Size(1_000_000, 5),
+    "quick": Size(1_000_000, 1),
+    "tiny": Size(2_000, 1),
+}
+
+
+def measure(scale: Scale) -> list[Figure]:
+    """Wall times.  WrongResult unless each index came once, squared."""
+    size = SIZES[scale]
+    lines, array = json_lines(size.items), json_array(size.items)
+    seconds: defaultdict[str, list[float]] = defaultdict(list)
     with (
         TemporaryDirectory(prefix="millpond-bench-") as directory,
-        serving(Path(directory), processes=str(PROCESSES)) as server,
-        multiprocessing.get_context("forkserver").Pool(PROCESSES) as pool,
+        serving(Path(directory), processes=str(WORKERS)) as server,
+        multiprocessing.get_context("forkserver").Pool(WORKERS) as pool,
     ):
-        pool.map(square, range(PROCESSES * 100))
-        for run in range(runs):
-            took, text = timed(_put, server.url, f"million-{run}", body)
-            served.append(took)
-            _check(_lines(text))
-            took, squares = timed(pool.map, square, range(ITEMS))
-            assert squares[-1] == (ITEMS - 1) ** 2
-            mapped.append(took)
-            took, text = timed(_mapped_lines, pool, body)
-            _check(_lines(text))
-            converted.append(took)
-        peak = server.peak_rss_bytes
-    what, against = f"{ITEMS:,} squares, JSON lines", f"Pool({PROCESSES}).map"
+        pool.map(square, range(WORKERS * 100))
+        for _ in range(size.runs):
+            took, text = timed(follow, server.url, as_lines("square", lines))
+            check([text], size.items)
+            seconds["lines"].append(took)
+            took, squares = timed(pool.map, square, range(size.items))
+            assert squares[-1] == (size.items - 1) ** 2
+            seconds["map"].append(took)
+            took, text = timed(follow, server.url, as_document("square", array))
+            check([text], size.items)
+            seconds["array"].append(took)
+            took, text = timed(mapped_lines, pool, lines)
+            check([text], size.items)
+            seconds["map and json"].append(took)
+    what, items = "squares, as JSON lines", f"{size.items:,} items"
     return [
-        Figure(what, median(served), "s", median(mapped), against),
-        Figure(what, median(served), "s", median(converted), f"{against} and json"),
-        Figure("peak RSS of the serving process", peak / 2**20, "MiB"),
+        Figure(what, items, seconds["lines"], "s", seconds["map"], MAP, ratio_at_most(1.6)),
+        Figure(
+            "squares, as a JSON array", items, seconds["array"], "s", seconds["map"], MAP, ratio_at_most(2.0)
+        ),
+        Figure(what, items, seconds["lines"], "s", seconds["map and json"], f"{MAP} and json"),
     ]
 
 
-def _put(url: str, job_id: str, body: bytes) -> bytes:
-    """The results of a job, once all have come."""
-    connection = HTTPConnection(urlsplit(url).netloc, timeout=120)
-    try:
-        connection.request("PUT", f"/v1/jobs/{job_id}?task=square&follow=1", body)
-        response = connection.getresponse()
-        pieces = list(iter(lambda: response.read(_READ_BYTES), b""))
-    finally:
-        connection.close()
-    text = b"".join(pieces)
-    if response.status != 200:
-        raise WrongResult(f"{response.status}: {text[:500]!r}")
-    return text
-
-
-def _mapped_lines(pool: Pool, body: bytes) -> bytes:
-    """What `_put` gives, by `Pool.map`."""
+def mapped_lines(pool: Pool, body: bytes) -> bytes:
+    """What the service makes of these items, by `Pool.map`."""
     squares = pool.map(square, [json.loads(line) for line in body.splitlines()])
     lines = (json.dumps({"index": index, "output": output}) for index, output in enumerate(squares))
     return "\n".join(lines).encode()
-
-
-def _check(lines: list[Line]) -> None:
-    if sorted(line.index for line in lines) != list(range(ITEMS)):
-        raise WrongResult(f"{len(lines)} results, not one for each of {ITEMS} items")
-    for line in lines:
-        if line.output != line.index**2:
-            raise WrongResult(f"the square of {line.index} is not {line.output}")

@@ -1,98 +1,120 @@
-"""What a measurement says: figures beside their references of the same run, and the machine they are from."""
+"""How figures are written down, and read again: as one Markdown table, which is told on screen and kept in a file.
 
-import os
-import platform
-import re
-import shlex
-import statistics
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+Invariant: `recorded(table(figures))` gives the figures back, as far as they were shown.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from time import perf_counter
-from typing import ParamSpec, TypeVar
 
-P = ParamSpec("P")
-T = TypeVar("T")
+from bench.figure import Figure, Target
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = ("fastapi", "uvicorn", "uvloop", "pydantic", "msgspec", "pillow", "numpy")
-HEADINGS = ("what", "millpond", "reference", "unit", "ratio", "the reference is")
-
-
-class WrongResult(Exception):
-    """The service answered, and not with what it should have; no figure is worth anything then."""
+HEADINGS = (
+    *("workload", "what", "size", "Millpond", "reference", "unit", "ratio"),
+    *("target", "", "runs", "the reference is"),
+)
+_NUMBERS = (3, 4, 6, 9)
+"""Columns that are set flush right."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A median, and that of its reference if there is one."""
+class Recorded:
+    """A line of a table that was written before."""
 
+    workload: str
     what: str
-    value: float
+    against: str
     unit: str
-    reference: float | None = None
-    against: str = ""
+    value: float
+    ratio: float | None
 
-    def cells(self) -> tuple[str, ...]:
-        shown = "" if self.reference is None else _rounded(self.reference)
-        ratio = "" if self.reference is None else f"{self.value / self.reference:.2f}"
-        return (self.what, _rounded(self.value), shown, self.unit, ratio, self.against)
-
-
-def timed(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[float, T]:
-    """Seconds by the clock on the wall, and what came of it."""
-    began = perf_counter()
-    result = work(*args, **kwargs)
-    return perf_counter() - began, result
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """What stays the same from run to run."""
+        return self.workload, self.what, self.against
 
 
-def percentile(values: Sequence[float], percent: int) -> float:
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
-def table(figures: Sequence[Figure]) -> str:
-    """The figures, one a line, in columns."""
-    rows = [HEADINGS, *(figure.cells() for figure in figures)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_line(row, widths) for row in rows)
-
-
-def conditions(runs: int) -> str:
-    """Where and on what the figures were measured."""
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-    return (
-        f"{os.cpu_count()} x {_processor()}, Linux {platform.release()}, load {os.getloadavg()[0]:.1f}\n"
-        f"Python {platform.python_version()}, {packages}\n"
-        f"revision {_revision()}; {command}; medians of {runs}, interleaved with their references"
+def table(measured: Mapping[str, Sequence[Figure]]) -> str:
+    """The figures of each workload, one a line."""
+    rows = [_cells(workload, figure) for workload, figures in measured.items() for figure in figures]
+    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
+    rule = tuple(
+        f"{'-' * (width - 1)}:" if column in _NUMBERS else "-" * width for column, width in enumerate(widths)
     )
+    return "\n".join(_line(row, widths) for row in (HEADINGS, rule, *rows))
+
+
+def recorded(document: str) -> list[Recorded]:
+    """The lines of the first table that has these headings; ValueError if there is none."""
+    lines = iter(document.splitlines())
+    for line in lines:
+        if _split(line) == HEADINGS:
+            break
+    else:
+        raise ValueError(f"there is no table with the headings {', '.join(HEADINGS)}")
+    next(lines, None)
+    found = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        found.append(_recorded(dict(zip(HEADINGS, _split(line), strict=True))))
+    return found
+
+
+def as_recorded(workload: str, figure: Figure) -> Recorded:
+    """A figure as a table would keep it, but exact."""
+    return Recorded(workload, figure.what, figure.against, figure.unit, figure.value, figure.ratio)
+
+
+def _recorded(cells: Mapping[str, str]) -> Recorded:
+    ratio = cells["ratio"]
+    return Recorded(
+        cells["workload"],
+        cells["what"],
+        cells["the reference is"],
+        cells["unit"],
+        _number(cells["Millpond"]),
+        _number(ratio) if ratio else None,
+    )
+
+
+def _cells(workload: str, figure: Figure) -> tuple[str, ...]:
+    reference, ratio = figure.reference, figure.ratio
+    return (
+        workload,
+        figure.what,
+        figure.size,
+        rounded(figure.value),
+        "" if reference is None else rounded(reference),
+        figure.unit,
+        "" if ratio is None else f"{ratio:.2f}",
+        "" if figure.target is None else _shown(figure.target, figure.unit),
+        {None: "", True: "met", False: "missed"}[figure.met],
+        str(len(figure.values)),
+        figure.against,
+    )
+
+
+def _shown(target: Target, unit: str) -> str:
+    sign = "≤" if target.sense == "at most" else "≥"
+    return f"{sign} {target.bound:,g} {'times' if target.of == 'ratio' else unit}"
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    numbers = (1, 2, 4)
     padded = (
-        f"{cell:>{width}}" if column in numbers else f"{cell:<{width}}"
+        f"{cell:>{width}}" if column in _NUMBERS else f"{cell:<{width}}"
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))
     )
-    return "  ".join(padded).rstrip()
+    return f"| {' | '.join(padded)} |"
 
 
-def _rounded(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def _split(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in line.strip().strip("|").split("|"))
 
 
-def _processor() -> str:
-    found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return found[1] if found else platform.machine()
+def rounded(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _revision() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return said.stdout.strip()
+def _number(cell: str) -> float:
+    return float(cell.replace(",", ""))

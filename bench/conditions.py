@@ -1,0 +1,47 @@
+"""Where and on what something was measured, and with what command."""
+
+import os
+import platform
+import re
+import shlex
+import sqlite3
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.server import ROOT
+
+PACKAGES = ("fastapi", "uvicorn", "uvloop", "pydantic", "msgspec", "pillow", "numpy")
+
+
+def conditions(module: str, arguments: Sequence[str]) -> str:
+    """Three lines: the machine, the versions, the command."""
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    command = shlex.join(["python", "-m", module, *arguments])
+    return (
+        f"{machine()}, load {os.getloadavg()[0]:.1f} at the start\n"
+        f"Python {platform.python_version()}, {packages}, SQLite {sqlite3.sqlite_version}\n"
+        f"revision {revision()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, `{command}`"
+    )
+
+
+def machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} x {_processor()}, {memory:.0f} GiB, Linux {platform.release()}"
+
+
+def revision() -> str:
+    """The commit, and whether there is more than is committed."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return said.stdout.strip()
+
+
+def _processor() -> str:
+    found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1] if found else platform.machine()
