@@ -46,8 +46,9 @@ format: install ## put the code in its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-soak: install ## minutes of random kills under load; every item is accounted for
+soak: install ## minutes of random kills under load, thousands of simulated stories; every item is accounted for
 	$(BIN)/python -m bench.soak --seconds 60
+	$(BIN)/python -m tests.simulation --from 1000 --stories 20000
 
 faults: install ## the same faults on multiprocessing.Pool, concurrent.futures, pebble and here, as a table
 	$(BIN)/python -m bench.faults

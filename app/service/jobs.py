@@ -6,10 +6,10 @@ Invariant: what a caller was told was accepted is stored.
 import asyncio
 import difflib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.clock import Clock, new_id
@@ -75,8 +75,15 @@ class Jobs:
     """The service.  All of it runs on the event loop."""
 
     def __init__(
-        self, store: JobStore, dispatcher: Dispatcher, engine: Engine, clock: Clock, limits: Limits
+        self,
+        store: JobStore,
+        dispatcher: Dispatcher,
+        engine: Engine,
+        clock: Clock,
+        limits: Limits,
+        make_id: Callable[[datetime], str] = new_id,
     ) -> None:
+        self._make_id = make_id
         self._store = store
         self._dispatcher = dispatcher
         self._engine = engine
@@ -162,7 +169,7 @@ class Jobs:
         key = draft.idempotency_key
         if key in self._uploading:
             raise Conflict(f"What {key!r} is the key of is being uploaded right now; try again after that.")
-        name = f"upload-{new_id(self._clock.now())}"
+        name = f"upload-{self._make_id(self._clock.now())}"
         upload = Upload(self, self._store, name)
         if key is not None:
             self._uploading.add(key)
@@ -223,7 +230,7 @@ class Jobs:
     def _job(self, draft: Draft, total: int) -> Job:
         now = self._clock.now()
         job = Job(
-            id=draft.job_id or new_id(now),
+            id=draft.job_id or self._make_id(now),
             task=draft.task,
             status=Status.QUEUED,
             counts=Counts(total),

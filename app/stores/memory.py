@@ -34,12 +34,20 @@ class MemoryStore:
         self._file_uses: set[tuple[str, str]] = set()
         """(file id, job id or name of an upload)"""
 
+    def open(self) -> None:
+        """Forget uploads that never became jobs."""
+        for upload in list(self._uploads):
+            self._discard(upload)
+
     def jobs(self) -> list[Job]:
         """All there are, for those who watch."""
         return list(self._jobs.values())
 
     def log(self, job_id: str) -> list[Segment]:
         return self._logs.get(job_id, [])
+
+    def uploads(self) -> list[str]:
+        return list(self._uploads)
 
     # -- Submitting
 
@@ -70,6 +78,9 @@ class MemoryStore:
         await self.discard_upload(upload)
 
     async def discard_upload(self, upload: str) -> None:
+        self._discard(upload)
+
+    def _discard(self, upload: str) -> None:
         self._uploads.pop(upload, None)
         self._drop_uses(f"upload {upload}")
 

@@ -131,6 +131,10 @@ class ScriptedEngine:
 
     # -- What happens
 
+    @property
+    def running(self) -> bool:
+        return not self._dead
+
     def die(self) -> None:
         """With every worker, at once: no event follows."""
         self._dead = True
@@ -180,6 +184,7 @@ class ScriptedEngine:
         self._delay(given, given.items[given.at].ms / 1000, self._item_ended, worker, given)
 
     def _item_ended(self, worker: _Worker, given: _Given) -> None:
+        given.timer = None
         item, attempt = given.items[given.at], given.chunk.attempt
         if item.fate == "die" and attempt <= item.k:
             self._lose(

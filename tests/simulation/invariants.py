@@ -26,9 +26,11 @@ class Watch:
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+        self._before: dict[str, Job] = {}
 
     def before_write(self, name: str, arguments: Sequence[Any]) -> None:
         """A finished job never changes; no item gets a second result."""
+        self._before = {job.id: job for job in self._store.jobs()}
         if name == "save_job":
             self._check_job(arguments[0])
         if name == "append_results":
@@ -39,8 +41,11 @@ class Watch:
                 self._check_job(job)
 
     def after_write(self) -> None:
-        """The counts of every job are what its log holds, and sum to its total."""
-        for job in self._store.jobs():
+        """The counts of every job are what its log holds, and sum to its total; what is gone had finished."""
+        jobs = self._store.jobs()
+        for job_id in self._before.keys() - {job.id for job in jobs}:
+            hold(self._before[job_id].status.finished, "no accepted job is lost", self._before[job_id])
+        for job in jobs:
             log = self._store.log(job.id)
             done, failed = sum(s.count for s in log), sum(s.failed for s in log)
             hold(
@@ -50,14 +55,19 @@ class Watch:
                 done,
             )
             check_counts(job, job.counts.queued)
+            done = failed = 0
+            for segment in log:
+                place = (segment.done_before, segment.failed_before)
+                hold(place == (done, failed), "a segment says where it stands", segment, done, failed)
+                done, failed = done + segment.count, failed + segment.failed
 
     def _check_job(self, job: Job) -> None:
-        stored = next((stored for stored in self._store.jobs() if stored.id == job.id), None)
+        stored = self._before.get(job.id)
         if stored is not None and stored.status.finished:
             hold(job == stored, "a finished job never changes", stored, job)
 
     def _check_segment(self, segment: Segment) -> None:
-        stored = next((stored for stored in self._store.jobs() if stored.id == segment.job_id), None)
+        stored = self._before.get(segment.job_id)
         hold(stored is not None, "results are of jobs that are there", segment)
         assert stored is not None
         hold(not stored.status.finished, "a finished job gets no result", segment)
@@ -81,15 +91,19 @@ def check_counts(job: Job, queued: int) -> None:
         hold(counts.cancelled == 0, "a completed job has every result", job)
 
 
-def check_view(view: JobView) -> None:
-    """What a caller is told of a job at any moment."""
+def check_view(view: JobView, log: Sequence[Segment]) -> None:
+    """What a caller is told of a job at any moment, and what is in its log by then."""
+    done, failed = sum(segment.count for segment in log), sum(segment.failed for segment in log)
+    hold(view.counts.done <= done and view.counts.failed <= failed, "what is told is stored", view, done)
     counts = view.counts
     found = (counts.queued, counts.running, counts.succeeded, counts.failed, counts.cancelled)
     hold(min(found) >= 0 and sum(found) == counts.total, "counts sum to total", view.job.id, found)
 
 
-def check_results(lines: Sequence[bytes], items: Sequence[Item], max_attempts: int, job: Job) -> None:
-    """Each result is the one that its item must come to; a completed job has one of each."""
+def check_results(
+    lines: Sequence[bytes], items: Sequence[Item], max_attempts: int, job: Job, *, whole: bool
+) -> None:
+    """Each result is the one that its item must come to; the whole log of a completed job has one of each."""
     seen: set[int] = set()
     for line in lines:
         result = msgspec.json.decode(line)
@@ -105,7 +119,7 @@ def check_results(lines: Sequence[bytes], items: Sequence[Item], max_attempts: i
             line,
         )
         hold(result.get("attempts", 1) == due.attempts, "attempts are counted", items[index], line, due)
-    if job.status is Status.COMPLETED:
+    if whole and job.status is Status.COMPLETED:
         hold(len(seen) == len(items), "a completed job has every result", job.id, len(seen), len(items))
 
 

@@ -5,9 +5,7 @@ Invariant: the same callbacks in the same order give the same times; nothing eve
 
 import asyncio
 import selectors
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -19,9 +17,9 @@ class Stuck(Exception):
 class _Selector(selectors.SelectSelector):
     """Does not wait: tells the loop how long it would have."""
 
-    def __init__(self) -> None:
+    def __init__(self, time: float) -> None:
         super().__init__()
-        self.time = 0.0
+        self.time = time
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
@@ -31,10 +29,10 @@ class _Selector(selectors.SelectSelector):
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """Jumps from timer to timer."""
+    """Jumps from timer to timer, from `time` on, in seconds."""
 
-    def __init__(self) -> None:
-        self._simulated = _Selector()
+    def __init__(self, time: float = 0.0) -> None:
+        self._simulated = _Selector(time)
         super().__init__(self._simulated)
 
     def time(self) -> float:
@@ -42,20 +40,14 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
 
 class SimulatedClock:
-    """The loop's time, and a wall clock that can be put forward or back."""
+    """The loop's time, and a wall clock that was put forward by `jump`, or back."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, jump: timedelta) -> None:
         self._loop = loop
-        self.jump = timedelta()
+        self.jump = jump
 
     def monotonic(self) -> float:
         return self._loop.time()
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self._loop.time()) + self.jump
-
-
-async def settled(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Return when these have ended, however."""
-    if waiting := [task for task in tasks if not task.done()]:
-        await asyncio.wait(waiting)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from app.domain.errors import StorageFull, StorageUnavailable
+from app.domain.item import Segment
 from app.domain.store import JobStore
 from app.stores.memory import MemoryStore
 from tests.simulation.invariants import Watch
@@ -35,6 +36,10 @@ class FaultyStore:
         self._dead = False
         self.fault_share = 0.0
         """Of calls that fail."""
+
+    def log(self, job_id: str) -> list[Segment] | None:
+        """What is stored of the job's results right now; None if there is no such job."""
+        return self._inner.log(job_id) if any(job.id == job_id for job in self._inner.jobs()) else None
 
     def die(self) -> None:
         """Every call that is under way, or comes, ends with `Crashed`."""

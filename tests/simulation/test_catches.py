@@ -1,0 +1,178 @@
+"""A simulation that finds nothing proves nothing: each of these mistakes is made on purpose, and found."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.domain import item, retry
+from app.service import dispatcher, jobs, live, writer
+from app.stores.memory import MemoryStore
+from tests.simulation.world import World
+
+SEEDS = range(400)
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+MISTAKES: dict[str, Patch] = {}
+
+
+def mistake(break_it: Patch) -> Patch:
+    MISTAKES[break_it.__name__.replace("_", " ")] = break_it
+    return break_it
+
+
+@mistake
+def results_that_cannot_be_stored_are_dropped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(writer._Batch, "followed_by", lambda batch, later: later)
+
+
+@mistake
+def results_that_cannot_be_stored_are_put_behind_later_ones(patch: pytest.MonkeyPatch) -> None:
+    real = writer._Batch.followed_by
+    patch.setattr(writer._Batch, "followed_by", lambda batch, later: real(later, batch))
+
+
+@mistake
+def counts_are_told_before_they_are_stored(patch: pytest.MonkeyPatch) -> None:
+    real = live.LiveJob.log
+
+    def log(self: live.LiveJob, *arguments: Any) -> Any:
+        segment = real(self, *arguments)
+        counts = replace(self.job.counts, succeeded=self.job.counts.succeeded + segment.count)
+        self.job = replace(self.job, counts=counts)
+        return segment
+
+    patch.setattr(live.LiveJob, "log", log)
+
+
+@mistake
+def items_before_the_one_that_killed_its_worker_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    real = dispatcher.Dispatcher.lost
+
+    def lost(self: Any, chunk_id: int, first: int, culprit: int | None, error: Any) -> None:
+        real(self, chunk_id, first if culprit is None else culprit, culprit, error)
+
+    patch.setattr(dispatcher.Dispatcher, "lost", lost)
+
+
+@mistake
+def items_of_a_chunk_that_was_recalled_run_again(patch: pytest.MonkeyPatch) -> None:
+    real = dispatcher.Dispatcher.ended
+    patch.setattr(
+        dispatcher.Dispatcher,
+        "ended",
+        lambda self, chunk_id, stop, seconds: real(
+            self, chunk_id, max(stop - 1, self._chunks[chunk_id].chunks[chunk_id].first), seconds
+        ),
+    )
+
+
+@mistake
+def a_restart_begins_every_job_anew(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dispatcher, "holes", lambda total, done: [(0, total)])
+
+
+@mistake
+def a_restart_skips_an_item(patch: pytest.MonkeyPatch) -> None:
+    def holes(total: int, done: Any) -> list[tuple[int, int]]:
+        return [(first + 1, stop) for first, stop in item.holes(total, done)]
+
+    patch.setattr(dispatcher, "holes", holes)
+
+
+@mistake
+def deaths_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dispatcher, "runs_again", lambda attempts, _, most: retry.runs_again(attempts, 0, most))
+
+
+@mistake
+def a_cancellation_is_undone_by_what_is_stored_meanwhile(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(writer, "_merged", lambda now, stored: stored)
+
+
+@mistake
+def a_cancellation_is_answered_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
+    async def written(*_: Any) -> None:
+        return None
+
+    patch.setattr(writer.Writer, "written", written)
+
+
+@mistake
+def a_job_ends_while_items_of_it_run(patch: pytest.MonkeyPatch) -> None:
+    real = live.LiveJob.after
+
+    def after(self: live.LiveJob, segments: Any, now: Any) -> Any:
+        chunks, self.chunks = self.chunks, {}
+        try:
+            return real(self, segments, now)
+        finally:
+            self.chunks = chunks
+
+    patch.setattr(live.LiveJob, "after", after)
+
+
+@mistake
+def a_job_runs_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
+    real = jobs.Jobs._job
+
+    def job(self: Any, *arguments: Any) -> Any:
+        made = real(self, *arguments)
+        self._run(made, ())
+        return made
+
+    patch.setattr(jobs.Jobs, "_job", job)
+
+
+@mistake
+def an_upload_that_breaks_stays(patch: pytest.MonkeyPatch) -> None:
+    async def discard(*_: Any) -> None:
+        return None
+
+    patch.setattr(MemoryStore, "discard_upload", discard)
+
+
+@mistake
+def the_same_submission_makes_another_job(patch: pytest.MonkeyPatch) -> None:
+    async def earlier(*_: Any) -> None:
+        return None
+
+    patch.setattr(jobs.Jobs, "_earlier", earlier)
+
+
+@mistake
+def an_unfinished_job_expires(patch: pytest.MonkeyPatch) -> None:
+    real = jobs.Jobs._job
+    patch.setattr(jobs.Jobs, "_job", lambda self, *a: replace(real(self, *a), expires_at=self._clock.now()))
+
+
+@mistake
+def a_reader_misses_the_last_line_of_a_page(patch: pytest.MonkeyPatch) -> None:
+    real = jobs.Jobs.results
+
+    async def results(self: Any, job_id: str, view: Any, after: int, *limits: int) -> Any:
+        return await real(self, job_id, view, after + (1 if after else 0), *limits)
+
+    patch.setattr(jobs.Jobs, "results", results)
+
+
+@mistake
+def the_wall_clock_may_order_what_happens(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(live, "max", lambda now, _: now, raising=False)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_found(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Within a few hundred seeds."""
+    MISTAKES[name](monkeypatch)
+
+    assert any(_is_found(seed) for seed in SEEDS)
+
+
+def _is_found(seed: int) -> bool:
+    try:
+        World(seed).run()
+    except Exception:  # an invariant, or an assertion in the code itself, or an answer that nobody expected
+        return True
+    return False

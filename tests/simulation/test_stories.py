@@ -1,0 +1,57 @@
+"""Hundreds of stories of the service, each from a seed: faults, deaths, restarts, clock jumps; nothing is ever lost.
+
+More of them, and others: `make soak`.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.world import World
+
+SEEDS = 500
+KEPT = [
+    int(line.split()[0])
+    for line in Path(__file__).with_name("seeds.txt").read_text().splitlines()
+    if not line.startswith("#")
+]
+
+
+@pytest.mark.parametrize("seed", KEPT)
+def test_a_mistake_that_was_found_stays_mended(seed: int) -> None:
+    """The seed that found it tells its story to the end."""
+    World(seed).run()
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 50))
+def test_nothing_is_ever_lost(first: int) -> None:
+    """Whatever a seed has happen; one that fails goes into seeds.txt once its mistake is mended."""
+    for seed in range(first, first + 50):
+        try:
+            World(seed).run()
+        except Exception as error:
+            pytest.fail(f"seed {seed} (again: python -m tests.simulation {seed}): {error!r}")
+
+
+def test_a_seed_tells_the_same_story_every_time() -> None:
+    """So that a failure can be looked at."""
+    stories = [World(7).run() for _ in range(2)]
+
+    assert stories[0].store.jobs() == stories[1].store.jobs() != []
+    assert stories[0].chance.random() == stories[1].chance.random()
+
+
+def test_the_stories_are_about_something() -> None:
+    """Among them are all ways a job can end, deaths of the service, storage that fails, and results of every kind."""
+    told = [World(seed).run() for seed in range(100)]
+    statuses = {job.status.value for world in told for job in world.store.jobs()}
+    log = b"".join(s.lines for world in told for job in world.store.jobs() for s in world.store.log(job.id))
+
+    assert statuses == {"completed", "cancelled", "failed", "expired"}
+    assert b'"output"' in log
+    assert b'"error":{"kind":"exception"' in log
+    assert b'"kind":"crashed"' in log
+    assert b'"attempts":2' in log
+    assert {event for world in told for event in world.happened} == {
+        "died", "stopped", "could not start", "storage failed", "a worker was lost", "the clock jumped",
+    }  # fmt: skip
