@@ -197,6 +197,8 @@ class Database:
 
 
 def _looked(connection: sqlite3.Connection, look: Write[T]) -> T:
+    if connection.in_transaction:  # which the end of an earlier look failed to end
+        connection.execute("ROLLBACK")
     connection.execute("BEGIN")
     try:
         return look(connection)
