@@ -23,6 +23,7 @@ from app.api.protocol import Protocol
 from app.api.server import Server, bound
 from app.domain.clock import SystemClock
 from app.domain.errors import ServiceError
+from app.service.control import Control
 from app.service.dispatcher import Dispatcher
 from app.service.files import Files
 from app.service.inspection import Inspection
@@ -91,7 +92,17 @@ def build(settings: Settings) -> tuple[Server, "Service"]:
         finally:
             await service.stop(starting, settings.drain_seconds)
 
-    context = Context(settings, jobs, Files(store, clock), blobs, engine, inspection, space, clock)
+    context = Context(
+        settings=settings,
+        jobs=jobs,
+        control=Control(jobs, dispatcher),
+        files=Files(store, clock),
+        blobs=blobs,
+        engine=engine,
+        inspection=inspection,
+        space=space,
+        clock=clock,
+    )
     config = uvicorn.Config(
         create_app(context, lifespan),
         loop="uvloop",

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from app.api.multipart import FileWriter
 from app.domain.clock import Clock
 from app.domain.engine import Engine
+from app.service.control import Control
 from app.service.files import Files
 from app.service.inspection import Inspection
 from app.service.jobs import Jobs
@@ -44,6 +45,7 @@ class Context:
 
     settings: ApiSettings
     jobs: Jobs
+    control: Control
     files: Files
     blobs: Blobs
     engine: Engine

@@ -94,7 +94,7 @@ async def get_job(request: Request, context: Ctx, job_id: JobId) -> Response:
     headers = preferences.applied | {"ETag": _tag(view), "Vary": "Prefer"}
     if _tag(view) in known or known.strip() == "*":
         return Response(status_code=304, headers=headers)
-    return _job_response(view, results, 200, headers)
+    return job_response(view, results, 200, headers)
 
 
 @router.post("/{job_id}/cancel", status_code=202)
@@ -123,7 +123,7 @@ async def _answer(request: Request, context: Context, accepted: Accepted, *, cre
     )
     results = None if wait is None else await _inline_results(context, view)
     status = 200 if view.job.status.finished or not created else 202
-    return _job_response(view, results, status, _headers(request, accepted) | preferences.applied)
+    return job_response(view, results, status, _headers(request, accepted) | preferences.applied)
 
 
 def _results_of(request: Request, context: Context, accepted: Accepted) -> Response:
@@ -180,9 +180,13 @@ async def _inline_results(context: Context, view: JobView) -> bytes | None:
     return page.lines if page.count == done and len(page.lines) <= INLINE_BYTES_MAX else None
 
 
-def _job_response(
-    view: JobView, results: bytes | None, status: int, headers: Mapping[str, str] | None = None
+def job_response(
+    view: JobView,
+    results: bytes | None = None,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
+    """The answer that is a Job."""
     return _response(job_document(view, results), view, status, headers)
 
 

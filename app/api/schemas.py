@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -73,6 +73,27 @@ def _children(node: Any) -> Iterable[Any]:
 
 
 Seconds = Annotated[float, Field(gt=0, le=SECONDS_MAX, allow_inf_nan=False)]
+ItemTimeout = Literal["auto"] | Seconds
+MaxFailures = Annotated[
+    Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=20)],
+    AfterValidator(_whole_number_or_percentage),
+]
+MaxInFlight = Annotated[int, Field(ge=1)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_small(METADATA_BYTES_MAX))]
+M = TypeVar("M", bound=BaseModel)
+
+
+def parsed(model: type[M], values: Mapping[str, Any], *, of_query: bool) -> M:
+    """What the values say, or Invalid naming each that is wrong and what would be right.
+
+    Those of a query string are texts; in JSON a number is a number, and `true` or "1" is none.
+    """
+    try:
+        return model.model_validate(values, strict=not of_query)
+    except ValidationError as error:
+        faults = list(_faults(error, model, of_query=of_query))
+    told = "; ".join(f"{fault.pointer or fault.parameter}: {fault.detail}" for fault in faults[:3])
+    raise Invalid(f"Not valid: {told}.", faults)
 
 
 class SubmitOptions(BaseModel):
@@ -89,34 +110,20 @@ class SubmitOptions(BaseModel):
     chunksize: Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = "auto"
     priority: Priority = "normal"
     max_attempts: Annotated[int, Field(ge=1, le=100)] | None = None
-    item_timeout_seconds: Literal["auto"] | Seconds | None = None
+    item_timeout_seconds: ItemTimeout | None = None
     job_timeout_seconds: Seconds | None = None
-    max_failures: (
-        Annotated[
-            Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=20)],
-            AfterValidator(_whole_number_or_percentage),
-        ]
-        | None
-    ) = None
-    max_in_flight: Annotated[int, Field(ge=1)] | None = None
+    max_failures: MaxFailures | None = None
+    max_in_flight: MaxInFlight | None = None
     retention_seconds: Seconds | None = None
     failure_retention_seconds: Seconds | None = None
     key_field: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     label: Plain | None = None
-    metadata: Annotated[dict[str, Any], AfterValidator(_small(METADATA_BYTES_MAX))] | None = None
+    metadata: Metadata | None = None
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, of_query: bool) -> "SubmitOptions":
-        """The options, or Invalid naming each that is wrong and what would be right.
-
-        Those of a query string are texts; in JSON a number is a number, and `true` or "1" is none.
-        """
-        try:
-            return cls.model_validate(values, strict=not of_query)
-        except ValidationError as error:
-            faults = list(_faults(error, of_query=of_query))
-        told = "; ".join(f"{fault.pointer or fault.parameter}: {fault.detail}" for fault in faults[:3])
-        raise Invalid(f"Not valid: {told}.", faults)
+        """The options, or Invalid naming each that is wrong and what would be right."""
+        return parsed(cls, values, of_query=of_query)
 
     def options(
         self, task: Mapping[str, Any], retention_seconds: float, failure_retention_seconds: float | None
@@ -137,13 +144,13 @@ class SubmitOptions(BaseModel):
         )
 
 
-def _faults(error: ValidationError, *, of_query: bool) -> Iterable[Fault]:
+def _faults(error: ValidationError, model: type[BaseModel], *, of_query: bool) -> Iterable[Fault]:
     details: dict[str, str] = {}
     for entry in error.errors(include_url=False, include_input=False, include_context=False):
         name = str(entry["loc"][0])[:NAME_CHARS_MAX] if entry["loc"] else ""
         detail = entry["msg"].removeprefix("Value error, ")
         if entry["type"] == "extra_forbidden":
-            detail = f"no such option; there are {', '.join(SubmitOptions.model_fields)}"
+            detail = f"no such option; there are {', '.join(model.model_fields)}"
         if name in details:  # the branches of a union complain one by one
             detail = f"{details[name]}, or {detail.removeprefix('Input should be ')}"
         details[name] = detail

@@ -1,10 +1,12 @@
 """What a job is, and the only ways it may change.
 
-    queued ──first item started──▶ running ──┬─ every item has a result ─▶ completed
-      │                             │        ├─ too many failures ───────▶ failed
-      │                             │        └─ job timeout ─────────────▶ expired
-      └───────── cancel asked ──────┴──▶ cancelling ─ last item let go ──▶ cancelled
+    queued ────first item started────▶ running ──┬─ every item has a result ─▶ completed
+     ▲  │                               ▲  │     ├─ too many failures ───────▶ failed
+     │  └─ pause asked ─▶ paused ◀──────┼──┘     └─ job timeout ─────────────▶ expired
+     └──────── resumed ─────┴───────────┘
+    any of these three ── cancel asked ──▶ cancelling ── last item let go ───▶ cancelled
 
+`paused` ends as `running` does, and is resumed to where it was.
 A status or an event that is not in `TRANSITIONS` does not exist.
 Invariant: the five counts sum to `total`, at every moment.
 """
@@ -19,6 +21,7 @@ from typing import Any, Literal
 class Status(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     CANCELLING = "cancelling"
     COMPLETED = "completed"
     FAILED = "failed"
@@ -36,6 +39,9 @@ FINISHED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.
 
 class Event(StrEnum):
     STARTED = "first item started"
+    PAUSE_ASKED = "pause asked"
+    RESUMED = "resumed"
+    RESUMED_UNSTARTED = "resumed before the first item"
     ALL_DONE = "every item has a result"
     CANCEL_ASKED = "cancel asked"
     LET_GO = "last item let go"
@@ -53,6 +59,14 @@ TRANSITIONS: Mapping[tuple[Status, Event], Status] = {
     (Status.RUNNING, Event.CANCEL_ASKED): Status.CANCELLING,
     (Status.RUNNING, Event.TOO_MANY_FAILURES): Status.FAILED,
     (Status.RUNNING, Event.TIMED_OUT): Status.EXPIRED,
+    (Status.QUEUED, Event.PAUSE_ASKED): Status.PAUSED,
+    (Status.RUNNING, Event.PAUSE_ASKED): Status.PAUSED,
+    (Status.PAUSED, Event.RESUMED): Status.RUNNING,
+    (Status.PAUSED, Event.RESUMED_UNSTARTED): Status.QUEUED,
+    (Status.PAUSED, Event.ALL_DONE): Status.COMPLETED,  # what ran then was the rest
+    (Status.PAUSED, Event.CANCEL_ASKED): Status.CANCELLING,
+    (Status.PAUSED, Event.TOO_MANY_FAILURES): Status.FAILED,
+    (Status.PAUSED, Event.TIMED_OUT): Status.EXPIRED,
     (Status.CANCELLING, Event.LET_GO): Status.CANCELLED,
 }
 

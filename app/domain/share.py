@@ -48,6 +48,11 @@ class FairShare(Generic[K]):
         entry = self._parties.pop(party, None)
         return entry.time if entry else 0.0
 
+    def weigh(self, party: K, weight: float) -> None:
+        """From now on the party has this weight; harmless if it is not here."""
+        if entry := self._parties.get(party):
+            entry.weight = weight
+
     def charge(self, party: K, seconds: float) -> None:
         """The party was given worker time; a negative amount gives back what was overestimated."""
         if entry := self._parties.get(party):

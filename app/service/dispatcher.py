@@ -136,6 +136,23 @@ class Dispatcher:
         await self._writer.written(live)
         return Receipt(unfinished - signalled, signalled)
 
+    async def change(self, live: LiveJob, job: Job) -> None:
+        """The job, which is live, is this from now on, and what follows from that happens at once.
+
+        Items that a worker has not begun come back where they would run otherwise now, or not at all.
+        Returns once this is stored.
+        """
+        before, live.job = live.job, job
+        if _sends_differently(before, job):
+            for chunk_id in live.chunks:
+                self._engine.recall(chunk_id)
+        if live.failing:
+            self._halt(live, Event.TOO_MANY_FAILURES)
+        self._arm_timeout(live)
+        self._scheduler.refresh(live)
+        self._scheduler.reweigh(live)
+        await self._writer.written(live)
+
     @property
     def trouble(self) -> ServiceError | None:
         """Why nothing can be stored now; until it can, no item starts."""
@@ -307,6 +324,8 @@ class Dispatcher:
         self.bell.ring()
 
     def _arm_timeout(self, live: LiveJob) -> None:
+        if timer := self._timers.pop(live.job.id, None):
+            timer.cancel()
         limit = live.job.options.job_timeout_seconds
         if limit is not None:
             spent = max(0.0, (self._clock.now() - live.job.created_at).total_seconds())
@@ -347,6 +366,14 @@ class Dispatcher:
             live.bell.ring()
         self.bell.ring()
         self.pump()
+
+
+def _sends_differently(before: Job, after: Job) -> bool:
+    """Whether items would be sent otherwise now than they were."""
+    if after.status is Status.PAUSED:
+        return True
+    old, new = before.options, after.options
+    return (old.item_timeout_seconds, old.max_in_flight) != (new.item_timeout_seconds, new.max_in_flight)
 
 
 def _reason(why: Event, live: LiveJob) -> dict[str, str] | None:

@@ -97,6 +97,7 @@ class LiveJob:
         in_flight = self.job.options.max_in_flight
         return (
             self.halt is None
+            and self.job.status is not Status.PAUSED
             and not self.held
             and bool(self.todo or self.again or (self._waiting and not self.resumed))
             and (in_flight is None or self.counts.running < in_flight)

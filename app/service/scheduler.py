@@ -59,6 +59,10 @@ class Scheduler:
         elif live in share:
             live.virtual_time = share.leave(live)
 
+    def reweigh(self, live: LiveJob) -> None:
+        """The job's priority may have changed."""
+        self._shares[live.pool].weigh(live, WEIGHTS[live.job.options.priority])
+
     def next(self, pool: str, workers: int, room: Callable[[LiveJob], Room]) -> tuple[LiveJob, Chunk] | None:
         """The chunk to run next, taken off its job; None if there is none, or no room for it.
 

@@ -180,13 +180,8 @@ def _size(note: Note) -> int:
 
 
 def _merged(now: Job, stored: Job) -> Job:
-    """What was stored, and what changed while it was being stored."""
+    """What was stored, and what changed while it was being stored: anything but the results."""
     if stored.status.finished:
         return stored
-    return replace(
-        stored,
-        status=now.status,
-        error=now.error,
-        started_at=now.started_at,
-        cancel_requested_at=now.cancel_requested_at,
-    )
+    done = stored.counts
+    return replace(now, counts=replace(now.counts, succeeded=done.succeeded, failed=done.failed))

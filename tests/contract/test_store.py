@@ -255,7 +255,7 @@ def test_jobs_are_counted_by_status(five_jobs: JobStore, run: Run) -> None:
     counts = run(five_jobs.count_jobs())
 
     assert {status: counts.get(status, 0) for status in Status} == {
-        Status.QUEUED: 0, Status.RUNNING: 1, Status.CANCELLING: 1,
+        Status.QUEUED: 0, Status.RUNNING: 1, Status.PAUSED: 0, Status.CANCELLING: 1,
         Status.COMPLETED: 2, Status.FAILED: 1, Status.CANCELLED: 0, Status.EXPIRED: 0,
     }  # fmt: skip
 

@@ -214,3 +214,15 @@ def test_one_odd_item_does_not_stand_for_the_job() -> None:
 def test_nothing_is_estimated_before_anything_was_measured() -> None:
     """None, so that nobody mistakes it for a measurement."""
     assert Chunker("auto").estimate(3) is None
+
+
+def test_another_weight_counts_from_now_on() -> None:
+    """What was given before is not reckoned again."""
+    jobs = [Job("a"), Job("b")]
+    share = joined(jobs)
+    served(share, jobs, 10)
+
+    share.weigh("a", 4.0)
+    seconds = served(share, jobs, 60)
+
+    assert seconds["a"] == pytest.approx(4 * seconds["b"], rel=0.1)

@@ -1,0 +1,41 @@
+"""Small JSON bodies: what changes something, and is read whole."""
+
+from typing import Any, TypeVar
+
+import msgspec
+from fastapi import Request
+from pydantic import BaseModel
+
+from app.api import body
+from app.api.schemas import parsed
+from app.domain.errors import Malformed, WrongMediaType
+
+DOCUMENT_BYTES_MAX = 64 << 10
+M = TypeVar("M", bound=BaseModel)
+
+
+def described(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The request body of a route that reads such a document, for OpenAPI."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+async def read(request: Request, model: type[M]) -> M:
+    """The document in the body; an empty body is an empty object.
+
+    WrongMediaType, TooLarge, Malformed, or Invalid naming each member that is wrong.
+    """
+    data = await body.read(request, DOCUMENT_BYTES_MAX, "Send what is to be changed, and nothing else.")
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and (data or media_type):
+        raise WrongMediaType("This is sent as application/json; use curl --json, or set Content-Type.")
+    return parsed(model, _members(data or b"{}"), of_query=False)
+
+
+def _members(data: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except msgspec.ValidationError:
+        raise Malformed("The body must be a JSON object.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"The body is not JSON: {error}.") from None

@@ -1,0 +1,71 @@
+"""Control over jobs that are not finished: pause, resume, other options.
+
+Invariant: what a caller was told is stored; of a job that finished meanwhile nothing was changed.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from app.domain.errors import Conflict
+from app.domain.job import Event, Job, Status, step
+from app.service.dispatcher import Dispatcher
+from app.service.jobs import Jobs, JobView
+from app.service.live import LiveJob
+
+
+class Control:
+    """Every call may be repeated.  NotFound or Gone if there is no such job, Conflict if it has finished."""
+
+    def __init__(self, jobs: Jobs, dispatcher: Dispatcher) -> None:
+        self._jobs = jobs
+        self._dispatcher = dispatcher
+
+    async def pause(self, job_id: str) -> JobView:
+        """No item starts until the job is resumed; those that run go on.  Conflict if it is being ended."""
+        return await self._move(job_id, _paused)
+
+    async def resume(self, job_id: str) -> JobView:
+        """A paused job goes on; any other goes on anyway.  Conflict if it is being ended."""
+        return await self._move(job_id, _resumed)
+
+    async def change(self, job_id: str, changed: Callable[[Job], Job]) -> JobView:
+        """Give the job the options that `changed` gives it.  An item that runs keeps the time limit it began with."""
+        live = await self._live(job_id)
+        await self._dispatcher.change(live, changed(live.job))
+        view = await self._jobs.get(job_id)
+        if view.job.status.finished and live.job != changed(live.job):
+            raise _too_late(view)
+        return view
+
+    async def _move(self, job_id: str, moved: Callable[[Job], Job]) -> JobView:
+        live = await self._live(job_id)
+        if live.halt is not None:
+            raise Conflict(f"Job {job_id!r} is being ended already; what is done is kept.")
+        await self._dispatcher.change(live, moved(live.job))
+        view = await self._jobs.get(job_id)
+        if view.job.status.finished:
+            raise _too_late(view)
+        return view
+
+    async def _live(self, job_id: str) -> LiveJob:
+        live = self._dispatcher.live.get(job_id)
+        if live is None:
+            raise _too_late(await self._jobs.get(job_id))
+        return live
+
+
+def _paused(job: Job) -> Job:
+    if job.status is Status.PAUSED:
+        return job
+    return replace(job, status=step(job.status, Event.PAUSE_ASKED))
+
+
+def _resumed(job: Job) -> Job:
+    if job.status is not Status.PAUSED:
+        return job
+    event = Event.RESUMED_UNSTARTED if job.started_at is None else Event.RESUMED
+    return replace(job, status=step(job.status, event))
+
+
+def _too_late(view: JobView) -> Conflict:
+    return Conflict(f"Job {view.job.id!r} is {view.job.status}, and a finished job never changes.")
