@@ -128,6 +128,8 @@ class Dispatcher:
         Returns once this is stored.
         """
         if live.halt is not None:
+            if live.job.status is Status.CANCELLING:
+                await self._writer.written(live)  # who asked before may not have been answered yet
             return Receipt(0, 0)
         unfinished = live.waiting + live.out
         status = step(live.job.status, Event.CANCEL_ASKED)
