@@ -171,6 +171,7 @@ def job_document(view: JobView, results: bytes | None = None) -> dict[str, Any]:
         "items_per_second": _rounded(view.items_per_second),
         "eta_seconds": _rounded(view.eta_seconds),
         "queue_position": view.queue_position,
+        "error_groups": job.error_groups,
         "error": job.error,
         "results": None if results is None else array_of_lines(results),
         "sealed": job.sealed,

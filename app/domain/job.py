@@ -11,7 +11,7 @@ A status or an event that is not in `TRANSITIONS` does not exist.
 Invariant: the five counts sum to `total`, at every moment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -143,6 +143,8 @@ class Job:
     submitted_by: str | None = None
     retry_of: str | None = None
     error: Mapping[str, Any] | None = None
+    error_groups: Sequence[Mapping[str, Any]] = ()
+    """The most frequent troubles of its items (`app.domain.digest`)."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     cancel_requested_at: datetime | None = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from app.domain.digest import Digest
 from app.domain.item import Block, Page, Segment, View
 from app.domain.job import Job, Status
 
@@ -156,11 +157,18 @@ class JobStore(Protocol):
         jobs: Sequence[Job],
         files: Mapping[str, Sequence[str]],
         notes: Sequence[Note] = (),
+        digests: Sequence[Digest] = (),
     ) -> None:
-        """Add segments to their jobs' logs, in the order given; save the jobs' states; note who names which file.
+        """Add segments to their jobs' logs, in the order given; save the jobs' states and digests; note who names
+        which file.
 
-        One transaction: counts never disagree with the log.  ServiceError for a segment that is there already.
+        One transaction: counts and digests never disagree with the log.  ServiceError for a segment that is
+        there already.
         """
+        ...
+
+    async def read_digest(self, job_id: str) -> Digest | None:
+        """The job's digest, if there was anything to put into one."""
         ...
 
     async def read_result(self, job_id: str, index: int) -> bytes | None:

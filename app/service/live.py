@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.domain.chunking import Chunker
+from app.domain.digest import Digest
 from app.domain.engine import Chunk
 from app.domain.eta import Rate
 from app.domain.halt import too_many_failures
@@ -69,6 +70,8 @@ class LiveJob:
         self.loading = False
         self.out = 0
         """Items with a worker that have not been heard of."""
+        self.digest = Digest(job.id) if todo is not None else None
+        """Of its log as it is stored; None if that is to be read first."""
         self.unwritten = 0
         """Segments that are on their way to the store."""
         self.resumed = todo is not None

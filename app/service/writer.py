@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.domain.clock import Clock
+from app.domain.digest import Digest, Digesting, is_telling
 from app.domain.errors import ServiceError, StorageFull, StorageUnavailable
 from app.domain.item import Segment
 from app.domain.job import Job
@@ -148,10 +149,20 @@ class Writer:
             for live, segment in batch.segments:
                 batch.jobs[live.job.id] = live
                 by_job.setdefault(live.job.id, []).append(segment)
+            digests = {
+                job_id: digest
+                for job_id, segments in by_job.items()
+                if (digest := await self._digest(batch.jobs[job_id], segments)) is not None
+            }
             now = self._clock.now()
             jobs = {live.job.id: live.after(by_job.get(live.job.id, ()), now) for live in batch.jobs.values()}
+            jobs |= {
+                job_id: replace(jobs[job_id], error_groups=digest.top) for job_id, digest in digests.items()
+            }
             segments = [segment for _, segment in batch.segments]
-            await self._store.append_results(segments, list(jobs.values()), batch.files, batch.notes)
+            await self._store.append_results(
+                segments, list(jobs.values()), batch.files, batch.notes, list(digests.values())
+            )
         except BaseException:
             self._waiting = batch.followed_by(self._waiting)
             raise
@@ -163,6 +174,7 @@ class Writer:
         for live in batch.jobs.values():
             live.unwritten -= len(by_job.get(live.job.id, ()))
             live.job = _merged(live.job, jobs[live.job.id])
+            live.digest = digests.get(live.job.id, live.digest)
             live.rate.note(self._clock.monotonic(), live.job.counts.done)
             if live.job.status.finished:
                 self._waiting.jobs.pop(live.job.id, None)
@@ -172,6 +184,18 @@ class Writer:
             if not answer.done():
                 answer.set_result(None)
         self._on_stored(list(batch.jobs.values()))
+
+    async def _digest(self, live: LiveJob, segments: Sequence[Segment]) -> Digest | None:
+        """The job's digest after these segments, its next; None if it stays the same."""
+        telling = [segment for segment in segments if is_telling(segment)]
+        if not telling:
+            return None
+        if live.digest is None:
+            live.digest = await self._store.read_digest(live.job.id) or Digest(live.job.id)
+        digesting = Digesting(live.digest, self._clock.now())
+        for _ in digesting.over(telling):
+            await asyncio.sleep(0)
+        return digesting.digest
 
 
 def _size(note: Note) -> int:

@@ -82,7 +82,7 @@ def sweep(connection: sqlite3.Connection, bytes_max: int) -> bool:
         if rows := _largest_piece(connection, table, owner, bytes_max):
             connection.executemany(f"DELETE FROM {table} WHERE rowid = ?", rows)
             return True
-    for table, key in (("notes", "rowid"), ("file_uses", "(file_id, owner)")):
+    for table, key in (("notes", "rowid"), ("file_uses", "(file_id, owner)"), ("digests", "owner")):
         columns = key.strip("()")
         if connection.execute(
             f"DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} WHERE owner = ? LIMIT ?)",

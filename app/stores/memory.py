@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from app.domain.digest import Digest
 from app.domain.errors import Conflict, ServiceError
 from app.domain.item import Block, Page, Segment, View, is_failure
 from app.domain.job import Job, Status
@@ -28,6 +29,7 @@ class MemoryStore:
         self._uploads: dict[str, list[Block]] = {}
         self._replays: dict[str, Replay] = {}
         self._notes: list[Note] = []
+        self._digests: dict[str, Digest] = {}
         self._tombstones: dict[str, Tombstone] = {}
         self._key_times: dict[str, datetime] = {}
         self._files: dict[str, StoredFile] = {}
@@ -110,7 +112,7 @@ class MemoryStore:
             self._jobs[job.id] = _at_rest(job)
 
     async def delete_job(self, job_id: str) -> None:
-        for of_jobs in (self._jobs, self._items, self._logs):
+        for of_jobs in (self._jobs, self._items, self._logs, self._digests):
             of_jobs.pop(job_id, None)
         self._notes = [note for note in self._notes if note.job_id != job_id]
         self._tombstones.pop(job_id, None)
@@ -134,6 +136,7 @@ class MemoryStore:
         jobs: Sequence[Job],
         files: Mapping[str, Sequence[str]],
         notes: Sequence[Note] = (),
+        digests: Sequence[Digest] = (),
     ) -> None:
         logs = {job_id: list(log) for job_id, log in self._logs.items()}
         for segment in segments:
@@ -145,9 +148,13 @@ class MemoryStore:
             log.append(segment)
         self._logs = logs
         self._notes.extend(notes)
+        self._digests |= {digest.job_id: digest for digest in digests}
         self._file_uses |= {(file_id, job_id) for job_id, ids in files.items() for file_id in ids}
         for job in jobs:
             await self.save_job(job)
+
+    async def read_digest(self, job_id: str) -> Digest | None:
+        return self._digests.get(job_id)
 
     async def read_result(self, job_id: str, index: int) -> bytes | None:
         for segment in self._logs.get(job_id, []):

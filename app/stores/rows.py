@@ -2,16 +2,19 @@
 
 import json
 import sqlite3
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
+from app.domain.digest import Digest
 from app.domain.job import Counts, Job, Options, Status
 from app.domain.store import Note, StoredFile, Tombstone
 
 JOB_COLUMNS = (
     "id", "task", "status", "total", "succeeded", "failed", "cancelled", "sealed", "options", "params", "metadata",
-    "error", "label", "submitted_by", "retry_of", "fingerprint", "created_at", "started_at", "ended_at",
+    "error", "error_groups", "label", "submitted_by", "retry_of", "fingerprint", "created_at", "started_at", "ended_at",
     "cancel_requested_at", "expires_at",
 )  # fmt: skip
 
@@ -31,6 +34,7 @@ def job_to_row(job: Job) -> dict[str, Any]:
         "params": json.dumps(job.params),
         "metadata": _dump(job.metadata),
         "error": _dump(job.error),
+        "error_groups": _dump(job.error_groups or None),
         "label": job.label,
         "submitted_by": job.submitted_by,
         "retry_of": job.retry_of,
@@ -57,6 +61,7 @@ def row_to_job(row: sqlite3.Row) -> Job:
         params=json.loads(row["params"]),
         metadata=_load(row["metadata"]),
         error=_load(row["error"]),
+        error_groups=tuple(_load(row["error_groups"]) or ()),
         sealed=bool(row["sealed"]),
         label=row["label"],
         submitted_by=row["submitted_by"],
@@ -99,6 +104,14 @@ def row_to_note(job_id: str, row: sqlite3.Row) -> Note:
         log=row["log"],
         death=bool(row["death"]),
     )
+
+
+def digest_to_row(digest: Digest) -> tuple[str, str]:
+    return (digest.job_id, msgspec.json.encode(digest).decode())
+
+
+def row_to_digest(job_id: str, row: sqlite3.Row) -> Digest:
+    return replace(msgspec.json.decode(row["digest"], type=Digest), job_id=job_id)
 
 
 def _dump(value: Any) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from app.domain.digest import Digest
 from app.domain.errors import Conflict, StorageFull
 from app.domain.item import Block, Page, Segment, View
 from app.domain.job import FINISHED, Job, Status
@@ -17,8 +18,10 @@ from app.stores.connection import Database, Durability
 from app.stores.reading import extent, read_page
 from app.stores.rows import (
     JOB_COLUMNS,
+    digest_to_row,
     job_to_row,
     note_to_row,
+    row_to_digest,
     row_to_file,
     row_to_job,
     row_to_note,
@@ -179,6 +182,7 @@ class SqliteStore:
         jobs: Sequence[Job],
         files: Mapping[str, Sequence[str]],
         notes: Sequence[Note] = (),
+        digests: Sequence[Digest] = (),
     ) -> None:
         def change(connection: sqlite3.Connection) -> None:
             connection.executemany(
@@ -198,10 +202,18 @@ class SqliteStore:
                 f" VALUES ({_OWNER}, ?, ?, ?, ?, ?, ?)",
                 map(note_to_row, notes),
             )
+            connection.executemany(
+                f"INSERT OR REPLACE INTO digests (owner, digest) VALUES ({_OWNER}, ?)",
+                map(digest_to_row, digests),
+            )
             for job in jobs:
                 _update_job(connection, job)
 
         await self._database.write(change)
+
+    async def read_digest(self, job_id: str) -> Digest | None:
+        rows = await self._rows(f"SELECT digest FROM digests WHERE owner = {_OWNER}", (job_id,))
+        return row_to_digest(job_id, rows[0]) if rows else None
 
     async def read_result(self, job_id: str, index: int) -> bytes | None:
         rows = await self._rows(

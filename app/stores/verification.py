@@ -38,6 +38,9 @@ RULES = {
             coalesce(sum(segments.failed), 0) AS bad
         FROM jobs LEFT JOIN segments USING (owner) GROUP BY jobs.seq
         HAVING succeeded + jobs.failed != done OR jobs.failed != bad""",
+    "job {}: its digest knows {} of its {} failures": """
+        SELECT id, coalesce(digest ->> 'failed_before', 0) + coalesce(digest ->> 'failures', 0) AS known, failed
+        FROM jobs LEFT JOIN digests USING (owner) WHERE known != failed""",
     "job {}: it has {} items of {}": """
         SELECT id, coalesce(sum(count), 0) AS items, total FROM jobs LEFT JOIN blocks USING (owner)
         GROUP BY jobs.seq HAVING items != total""",
@@ -65,6 +68,7 @@ RULES = {
         SELECT count(*) AS number, name FROM (
             SELECT owner, 'blocks' AS name FROM blocks UNION ALL SELECT owner, 'segments' FROM segments
             UNION ALL SELECT owner, 'notes' FROM notes UNION ALL SELECT owner, 'file_uses' FROM file_uses
+            UNION ALL SELECT owner, 'digests' FROM digests
         ) WHERE owner NOT IN (SELECT id FROM owners) GROUP BY name""",
 }
 """What no database of ours may hold: what is wrong, and the query that finds it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.digest import Digest
 from app.domain.errors import ServiceError
 from app.domain.job import Counts, Status
 from app.domain.store import StoredFile
@@ -43,7 +44,7 @@ async def _fill(store: SqliteStore) -> None:
     segments = [log.segment(2, [True, False]), log.segment(0, [False, False])]
     done = a_job("done", total=4, status=Status.COMPLETED, counts=Counts(4, **log.counts))
     done = replace(done, started_at=NOON, ended_at=NOON, expires_at=NOON)
-    await store.append_results(segments, [done], {"done": [FILE]})
+    await store.append_results(segments, [done], {"done": [FILE]}, digests=[Digest("done", failures=1)])
     log = Log("half")
     await store.create_job(a_job("half"), [a_block()])
     running = a_job("half", status=Status.RUNNING, counts=Counts(3, succeeded=1), started_at=NOON)
@@ -117,6 +118,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "an end too early": (job("ended_at = '2001'"), "in no order"),
     "never to expire": (job("expires_at = NULL"), "expires_at None"),
     "a wrong count": (job("succeeded = 2", "half"), "job half: it counts 2 succeeded"),
+    "a digest of other failures": (
+        sql("DELETE FROM digests"),
+        "job done: its digest knows 0 of its 1 failures",
+    ),
     "a lost segment": (
         sql(f"DELETE FROM segments WHERE owner = {DONE} AND first = 0"),
         "its log holds 2 results",

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.digest import Digest
 from app.domain.errors import ServiceError, StorageFull, StorageUnavailable
 from app.domain.item import Segment, View
 from app.domain.job import Counts, Status
@@ -59,8 +60,9 @@ CALLS: dict[str, Call] = {
     "read_block": lambda store: store.read_block("j", 1),
     "append_results": lambda store: store.append_results(
         [the_rest()], [a_job(counts=Counts(3, succeeded=2, failed=1))], {"j": ["f"]},
-        [Note("j", 1, 1, NOON, log="x")],
+        [Note("j", 1, 1, NOON, log="x")], [Digest("j", failures=1)],
     ),
+    "read_digest": lambda store: store.read_digest("j"),
     "read_result": lambda store: store.read_result("j", 0),
     "notes": lambda store: store.notes("j"),
     "read_results": lambda store: store.read_results(
@@ -91,7 +93,9 @@ async def _fill(store: SqliteStore) -> None:
     await store.create_job(a_job(), [a_block()], "key")
     segment = Log().segment(0, [False])
     note = Note("j", 0, 1, NOON, {"kind": "exception"})
-    await store.append_results([segment], [a_job(counts=Counts(3, succeeded=1))], {"j": ["other"]}, [note])
+    await store.append_results(
+        [segment], [a_job(counts=Counts(3, succeeded=1))], {"j": ["other"]}, [note], [Digest("j")]
+    )
     for job_id in ("swept", "gone"):
         await store.create_job(a_job(job_id, expires_at=NOON), [a_block()])
         await store.expire_jobs(NOON, 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.digest import Digest
 from app.domain.item import View
 from app.domain.job import Counts, Status
 from app.domain.store import Query, Replay
@@ -53,6 +54,9 @@ def test_a_database_of_an_older_schema_is_taken_up(tmp_path: Path, run: Run, sch
     assert run(store.read_block("done", 2)) == a_block(2, 1)
     assert run(store.read_block("half", 0)) == a_block()
     assert [(note.index, note.log) for note in run(store.notes("done"))] == [(0, "hello\n"), (1, None)]
+    assert (done.error_groups, half.error_groups) == ((), ())
+    assert run(store.read_digest("done")) == Digest("done", done_before=3, failed_before=1)
+    assert run(store.read_digest("half")) == Digest("half", done_before=1)
     assert run(store.forget_files([FILE])) == []
     assert run(store.replay("key")) == Replay("done", "00")
     run(store.begin_upload("broken"))

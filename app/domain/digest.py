@@ -1,0 +1,224 @@
+"""What a job's results say taken together: which troubles its failures are, and how long its items took.
+
+How it works: a digest follows the log.  Failures are looked at one by one; of the rest only the lines that say how
+long they took, which those under `QUICK_MS` do not: what is neither a failure nor slow changes no digest and costs
+one search through its bytes.
+
+Invariant: a digest is what it would be had the log been read in one go; its size does not grow with the log.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from app.domain.groups import Group, group_of
+from app.domain.item import Segment, is_failure
+
+GROUPS_MAX = 32
+"""The first so many troubles are told apart; later ones are only counted."""
+SAMPLES_MAX = 10
+SLOWEST_MAX = 10
+TOP_MAX = 3
+"""Groups that stand in every Job."""
+QUICK_MS = 1.0
+"""Shorter durations are not told by result lines."""
+STEP_FAILURES = 32
+"""About a millisecond's work."""
+STEP_BYTES = 1 << 20
+
+_BUCKETS_PER_DOUBLING = 8
+"""So that a middle is at most 4.5 % off."""
+_DURATION = b',"duration_ms":'
+_TOOK = re.compile(rb',"duration_ms":(\d+\.\d)\}\n')
+_INDEX = re.compile(rb'\{"index":(\d+)')
+_UNTIMED = frozenset({"crashed", "timeout", "out_of_memory"})
+"""Kinds of failure whose worker may have ended with the item, and its clock with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The failures of one group."""
+
+    group: Group
+    count: int
+    first_at: datetime | None
+    """When the first was stored; None if that is not known any more."""
+    last_at: datetime | None
+    samples: tuple[int, ...]
+    """Indexes of the first few."""
+
+    @property
+    def short(self) -> dict[str, Any]:
+        """As it stands in a Job."""
+        group = self.group
+        told = {"group": group.id, "kind": group.kind, "type": group.type, "message": group.message}
+        return told | {"count": self.count, "sample_index": self.samples[0]}
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long items took that took `QUICK_MS` or more; times in milliseconds."""
+
+    buckets: dict[int, int]
+    """How many, by `bucket_of` their time."""
+    slowest: tuple[tuple[float, int], ...] = ()
+    """(time, index), slowest first."""
+    untimed: int = 0
+    """Results without a time, quick or not."""
+
+    @property
+    def slow(self) -> int:
+        """How many items took `QUICK_MS` or more."""
+        return sum(self.buckets.values())
+
+    def quantile(self, share: float, results: int) -> float | None:
+        """The time within which this share of `results` was done; None if that is under `QUICK_MS`, or of none.
+
+        Nearest rank; exact among the slowest, else within 4.5 %.
+        """
+        timed = results - self.untimed
+        rank = math.ceil(share * timed)
+        from_top = timed - rank
+        if not 0 < rank <= timed or rank <= timed - self.slow:
+            return None
+        if from_top < len(self.slowest):
+            return self.slowest[from_top][0]
+        seen = timed - self.slow
+        for bucket, count in sorted(self.buckets.items()):
+            seen += count
+            if seen >= rank:
+                middle: float = 2.0 ** ((bucket + 0.5) / _BUCKETS_PER_DOUBLING)
+                return round(min(middle, self.slowest[-1][0]), 1)
+        raise AssertionError("a rank beyond the results")
+
+
+def bucket_of(ms: float) -> int:
+    return math.floor(math.log2(max(ms, QUICK_MS)) * _BUCKETS_PER_DOUBLING)
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Of one job's log, from its line `done_before` on: what stood before that was never looked at."""
+
+    job_id: str
+    done_before: int = 0
+    failed_before: int = 0
+    failures: int = 0
+    """How many were looked at."""
+    tallies: tuple[Tally, ...] = ()
+    timings: Timings = Timings({})
+
+    @property
+    def by_frequency(self) -> Sequence[Tally]:
+        """Most frequent first; of equal ones those that came first."""
+        return sorted(self.tallies, key=lambda tally: -tally.count)
+
+    @property
+    def top(self) -> tuple[dict[str, Any], ...]:
+        """The most frequent groups, as they stand in a Job."""
+        return tuple(tally.short for tally in self.by_frequency[:TOP_MAX])
+
+    @property
+    def others(self) -> int:
+        """Failures of groups that are not told apart."""
+        return self.failures - sum(tally.count for tally in self.tallies)
+
+
+class Digesting:
+    """A digest on its way over new segments of its job's log."""
+
+    def __init__(self, digest: Digest, now: datetime | None) -> None:
+        """`now` is when the segments are stored."""
+        self._digest = digest
+        self._now = now
+        self._tallies = {tally.group.id: tally for tally in digest.tallies}
+        self._groups: dict[bytes, Group] = {}
+        """By the `error` they were found in: often many items fail with the very same words."""
+        self._buckets = dict(digest.timings.buckets)
+        self._slowest = list(digest.timings.slowest)
+        self._untimed = digest.timings.untimed
+        self._failures = digest.failures
+
+    @property
+    def digest(self) -> Digest:
+        """With all that was looked at."""
+        return replace(
+            self._digest,
+            failures=self._failures,
+            tallies=tuple(self._tallies.values()),
+            timings=Timings(self._buckets, tuple(self._slowest), self._untimed),
+        )
+
+    def over(self, segments: Sequence[Segment]) -> Iterator[None]:
+        """Look at these in steps of about a millisecond; each yield is a good moment to let others work."""
+        size = 0
+        for segment in segments:
+            self._time(segment.lines)
+            if segment.failed:
+                yield from self._count(segment.lines)
+            size += len(segment.lines)
+            if size >= STEP_BYTES:
+                size = 0
+                yield
+
+    def _time(self, lines: bytes) -> None:
+        """Note the times that the lines tell."""
+        place = lines.find(_DURATION)
+        while place >= 0:
+            took = _TOOK.match(lines, place)  # else it stands within an output
+            if took is not None:
+                ms = float(took[1])
+                bucket = bucket_of(ms)
+                self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+                if len(self._slowest) < SLOWEST_MAX or ms > self._slowest[-1][0]:
+                    index = _INDEX.match(lines, lines.rfind(b"\n", 0, place) + 1)
+                    assert index is not None, "a result line starts with its index"
+                    self._slowest.append((ms, int(index[1])))
+                    self._slowest.sort(key=lambda entry: -entry[0])
+                    del self._slowest[SLOWEST_MAX:]
+            place = lines.find(_DURATION, place + 1)
+
+    def _count(self, lines: bytes) -> Iterator[None]:
+        """Count the failures among the lines."""
+        for line in lines.splitlines():
+            if not is_failure(line):
+                continue
+            failure = _decode(line)
+            key = bytes(failure.error)
+            group = self._groups.get(key)
+            if group is None:
+                group = self._groups[key] = group_of(msgspec.json.decode(key))
+            self._tally(group, failure.index)
+            self._untimed += failure.duration_ms is None and group.kind in _UNTIMED
+            self._failures += 1
+            if self._failures % STEP_FAILURES == 0:
+                yield
+
+    def _tally(self, group: Group, index: int) -> None:
+        tally = self._tallies.get(group.id)
+        if tally is not None:
+            samples = (*tally.samples, index)[:SAMPLES_MAX]
+            tally = replace(tally, count=tally.count + 1, last_at=self._now, samples=samples)
+        elif len(self._tallies) < GROUPS_MAX:
+            tally = Tally(group, 1, self._now, self._now, (index,))
+        if tally is not None:
+            self._tallies[group.id] = tally
+
+
+def is_telling(segment: Segment) -> bool:
+    """Whether there is anything in it for a digest."""
+    return segment.failed > 0 or _DURATION in segment.lines
+
+
+class _Failure(msgspec.Struct):
+    index: int
+    error: msgspec.Raw
+    duration_ms: float | None = None
+
+
+_decode = msgspec.json.Decoder(_Failure).decode
