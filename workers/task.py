@@ -19,6 +19,7 @@ from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
 from workers.files import File
+from workers.rate import starts_per_second
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +46,8 @@ class TaskOptions:
     backoff: float
     no_retry_on: tuple[type[BaseException], ...]
     pool: PoolName
+    max_concurrency: int | None
+    rate_limit: str | None
 
 
 @overload
@@ -58,6 +61,8 @@ def task(
     backoff: float = 0.1,
     no_retry_on: Iterable[type[BaseException]] = (),
     pool: PoolName = "cpu",
+    max_concurrency: int | None = None,
+    rate_limit: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def task(
     function: Callable[..., Any] | None = None,
@@ -69,12 +74,16 @@ def task(
     backoff: float = 0.1,
     no_retry_on: Iterable[type[BaseException]] = (),
     pool: PoolName = "cpu",
+    max_concurrency: int | None = None,
+    rate_limit: str | None = None,
 ) -> Any:
     """Make a function a task.  The function itself stays as it is and can be called directly.
 
     `timeout` is in seconds per item; `max_attempts` counts the first one.  Jobs may set both for themselves.
     Before its n-th further attempt an item waits at random, up to `backoff` times 2 to the n-1 seconds or a minute.
     Exceptions of the types in `no_retry_on` end an item at once.
+    In the whole service at most `max_concurrency` of its items run at once, and they start no more often than
+    `rate_limit` says, `"10/s"`, `"100/m"` or `"5000/h"`, further attempts included.
     """
     if timeout is not None and timeout <= 0:
         raise TaskDefinitionError(f"timeout={timeout!r}: give a number of seconds above 0, or None")
@@ -84,13 +93,28 @@ def task(
         raise TaskDefinitionError(f"pool={pool!r}: there are {' and '.join(get_args(PoolName))}")
     if backoff < 0:
         raise TaskDefinitionError(f"backoff={backoff!r}: give a number of seconds, 0 or more")
-    options = TaskOptions(name, timeout, max_attempts, backoff, tuple(no_retry_on), pool)
+    if max_concurrency is not None and (type(max_concurrency) is not int or max_concurrency < 1):
+        raise TaskDefinitionError(
+            f"max_concurrency={max_concurrency!r}: give a number of items, 1 or more, or None"
+        )
+    if rate_limit is not None:
+        _check_rate(rate_limit)
+    options = TaskOptions(
+        name, timeout, max_attempts, backoff, tuple(no_retry_on), pool, max_concurrency, rate_limit
+    )
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
         setattr(function, _MARK, options)
         return function
 
     return mark if function is None else mark(function)
+
+
+def _check_rate(rate_limit: object) -> None:
+    try:
+        starts_per_second(str(rate_limit))
+    except ValueError as error:
+        raise TaskDefinitionError(f"rate_limit={rate_limit!r}: {error}, or None") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +196,19 @@ class TaskSpec:
                 "max_attempts": self.options.max_attempts,
                 "backoff_seconds": self.options.backoff,
             },
+            "limits": self._limits(),
             "item_schema": self._item_schema(params_schema),
             "params_schema": params_schema | {"required": []},
             "output_schema": self.output.json_schema(mode="serialization"),
+        }
+
+    def _limits(self) -> dict[str, Any]:
+        """What holds for all of its items in the service together."""
+        rate = self.options.rate_limit
+        return {
+            "max_concurrency": self.options.max_concurrency,
+            "rate_limit": rate,
+            "starts_per_second": None if rate is None else starts_per_second(rate),
         }
 
     def _item_schema(self, params_schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,14 @@
 """Who is served next: worker time shared fairly between jobs.
 
 Each party has a virtual time, the worker seconds it was given divided by its weight; the one with the least
-is served next.  Who joins starts at the least virtual time there is, so it neither waits for its elders nor
-is paid for the time it wanted nothing.
+is served next.  The common clock goes on by the worker seconds given to anybody, divided by the weights of all who
+want some (the virtual time of weighted fair queueing: Demers, Keshav, Shenker, 1989).  Who joins starts a little
+before the common clock, so it neither waits for its elders nor is paid for the time it wanted nothing.
+
+Priority ages: a party that waits stands still while the clock goes on, so whoever comes later starts behind it.
+Invariant: between two turns of a party that keeps wanting time, all others together are given at most
+`(last / w + HEAD_START_SECONDS) * W` seconds, and one turn each, if they have the weight `W` and it, of weight
+`w`, was given `last` seconds at its turn; however many of them come and go.
 """
 
 import heapq
@@ -13,6 +19,9 @@ from typing import Generic, TypeVar
 from app.domain.job import Priority
 
 WEIGHTS: Mapping[Priority, float] = {"low": 0.25, "normal": 1.0, "high": 4.0}
+HEAD_START_SECONDS = 0.1
+"""Virtual: how far before the clock a party starts.  Others are about a chunk before or behind it, and a job that
+has just come should not wait for these."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -32,21 +41,30 @@ class FairShare(Generic[K]):
         self._heap: list[tuple[float, int, K]] = []
         """(virtual time, serial, party); an entry whose serial is not its party's is stale."""
         self._serial = 0
-        self._floor = 0.0
+        self._clock = 0.0
+        self._weight = 0.0
+        """Of all parties together."""
 
     def __contains__(self, party: K) -> bool:
         return party in self._parties
 
     def join(self, party: K, weight: float, time: float = 0.0) -> None:
-        """Add a party, with the virtual time it had when it left; harmless if it is here."""
-        if party not in self._parties:
-            self._parties[party] = _Party(weight, max(time, self._floor))
-            self._push(party)
+        """Add a party, with the virtual time it had when it left; if it is here, it may have another weight now."""
+        if entry := self._parties.get(party):
+            self._weight += weight - entry.weight
+            entry.weight = weight
+            return
+        self._weight += weight
+        self._parties[party] = _Party(weight, max(time, self._clock - HEAD_START_SECONDS))
+        self._push(party)
 
     def leave(self, party: K) -> float:
         """Remove a party that wants nothing now, and return its virtual time; harmless if it is not here."""
         entry = self._parties.pop(party, None)
-        return entry.time if entry else 0.0
+        if entry is None:
+            return 0.0
+        self._weight = self._weight - entry.weight if self._parties else 0.0
+        return entry.time
 
     def weigh(self, party: K, weight: float) -> None:
         """From now on the party has this weight; harmless if it is not here."""
@@ -57,15 +75,20 @@ class FairShare(Generic[K]):
         """The party was given worker time; a negative amount gives back what was overestimated."""
         if entry := self._parties.get(party):
             entry.time += seconds / entry.weight
+            self._clock += seconds / self._weight
             self._push(party)
+
+    def charge_absent(self, weight: float, seconds: float) -> float:
+        """Who has left was given worker time, or gives some back: by how much its virtual time changes."""
+        self._clock += seconds / (self._weight + weight)
+        return seconds / weight
 
     def first(self) -> K | None:
         """The party to serve next."""
         while self._heap:
-            time, serial, party = self._heap[0]
+            _, serial, party = self._heap[0]
             entry = self._parties.get(party)
             if entry and entry.serial == serial:
-                self._floor = max(self._floor, time)
                 return party
             heapq.heappop(self._heap)
         return None

@@ -56,7 +56,7 @@ class Dispatcher:
         self._engine = engine
         self._clock = clock
         self._items = ItemCache(store)
-        self._scheduler = Scheduler(engine.pools(), self._items, self._resume, self.pump)
+        self._scheduler = Scheduler(engine.pools(), self._items, self._resume, self.pump, engine.tasks, clock)
         self._chunks: dict[int, LiveJob] = {}
         self._writer = Writer(store, clock, self._stored)
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -224,7 +224,7 @@ class Dispatcher:
             live.took(stop - chunk.first, seconds)
         live.out -= chunk.first + chunk.count - stop
         live.give_back(stop, chunk.first + chunk.count)
-        self._through(live, chunk, seconds)
+        self._through(live, chunk, seconds, chunk.first + chunk.count - stop)
 
     def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:
         live = self._chunks.pop(chunk_id)
@@ -237,11 +237,11 @@ class Dispatcher:
             live.give_back(culprit + 1, stop)
             live.give_back(first, culprit)
             self._charge(live, chunk, culprit, dict(error))
-        self._through(live, chunk, 0.0)
+        self._through(live, chunk, None, 0 if culprit is None else stop - culprit - 1)
 
-    def _through(self, live: LiveJob, chunk: Chunk, seconds: float) -> None:
-        """The chunk is with no worker any more."""
-        self._scheduler.ended(live, chunk, seconds)
+    def _through(self, live: LiveJob, chunk: Chunk, seconds: float | None, unstarted: int) -> None:
+        """The chunk is with no worker any more; so many of its items were certainly not started."""
+        self._scheduler.ended(live, chunk, seconds, unstarted)
         self._writer.touch(live)
         self.bell.ring()  # a drain may wait for just this
 

@@ -1,23 +1,26 @@
 """Which items of which job go to a worker next.
 
 How it works: jobs that want a worker share its time fairly (`FairShare`), by what their chunks are estimated to
-take and, once they ended, took.  A job whose next items are not in memory steps aside while they are read.
+take and, once they ended, took.  A job whose next items are not in memory steps aside while they are read, and one
+whose task limits itself (`Throttles`) until it may go on.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from app.domain.chunking import BYTES_MAX
+from app.domain.clock import Clock
 from app.domain.engine import Chunk, Room
 from app.domain.errors import ServiceError
 from app.domain.share import WEIGHTS, FairShare
 from app.service.items import BlockReader, ItemCache
 from app.service.live import LiveJob
+from app.service.throttles import Throttles
 
 SHORT_SECONDS = 0.010
 """Behind a chunk of less than this another may be sent, so that its worker never waits."""
@@ -38,26 +41,31 @@ class Scheduler:
         pools: Sequence[str],
         items: ItemCache,
         resume: Callable[[LiveJob], Awaitable[None]],
-        on_loaded: Callable[[], None],
+        on_change: Callable[[], None],
+        tasks: Callable[[], Mapping[str, Mapping[str, Any]]],
+        clock: Clock,
     ) -> None:
-        """`resume` finds out which items of a job of before the restart wait."""
+        """`resume` finds out which items of a job of before the restart wait; `on_change` hears of jobs that, by
+        themselves, have come to want a worker.
+        """
         self._shares: dict[str, FairShare[LiveJob]] = {pool: FairShare() for pool in pools}
         self._items = items
         self._resume = resume
         self._loading = 0
         """Jobs that something is read for."""
-        self._on_loaded = on_loaded
+        self._on_change = on_change
         self._chunk_ids = 0
         self._charged: dict[int, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._throttles = Throttles(tasks, clock, self.refresh, on_change)
 
     def refresh(self, live: LiveJob) -> None:
-        """Whether the job wants a worker may have changed."""
-        share = self._shares[live.pool]
-        if live.wants_worker:
-            share.join(live, WEIGHTS[live.job.options.priority], live.virtual_time)
-        elif live in share:
-            live.virtual_time = share.leave(live)
+        """Whether the job wants a worker, or with which priority, may have changed."""
+        if not live.wants_worker:
+            self._throttles.leave(live)
+            self._step_aside(live)
+        elif live not in self._throttles:
+            self._shares[live.pool].join(live, _weight(live), live.virtual_time)
 
     def reweigh(self, live: LiveJob) -> None:
         """The job's priority may have changed."""
@@ -70,8 +78,13 @@ class Scheduler:
         """
         share = self._shares[pool]
         while (live := share.first()) is not None:
+            if (allowed := self._throttles.allowed(live)) == 0:
+                self._step_aside(live)
+                self._throttles.wait(live)
+                continue
             there_is = room(live)
-            if there_is == "none":
+            # Behind a short chunk is too late for a start that was allowed now.
+            if there_is == "none" or (there_is == "behind" and allowed is not None):
                 return None
             if not live.resumed:
                 if not self._load(live, partial(self._resume, live)):
@@ -87,7 +100,7 @@ class Scheduler:
                         return None
                     continue
                 self._read_from(live, BlockReader(block))
-            return live, self._cut(live, first, count)
+            return live, self._cut(live, first, count if allowed is None else min(count, allowed))
         return None
 
     def first_is_alone(self, pool: str) -> bool:
@@ -95,13 +108,19 @@ class Scheduler:
         live = self._shares[pool].first()
         return live is not None and live.next_alone
 
-    def ended(self, live: LiveJob, chunk: Chunk, seconds: float) -> None:
-        """The chunk took its worker this long: correct what its job was charged."""
-        estimated = self._charged.pop(chunk.id, seconds)
-        self._shares[live.pool].charge(live, seconds - estimated)
+    def ended(self, live: LiveJob, chunk: Chunk, seconds: float | None, unstarted: int) -> None:
+        """The chunk took its worker this long, and so many of its items were not started.
+
+        What its job was charged is corrected, if it is known better now.
+        """
+        charged = self._charged.pop(chunk.id, 0.0)
+        if seconds is not None:
+            self._charge(live, seconds - charged)
+        self._throttles.ended(live, unstarted)
         self.refresh(live)
 
     def stop(self) -> None:
+        self._throttles.stop()
         for task in self._tasks:
             task.cancel()
 
@@ -130,9 +149,22 @@ class Scheduler:
         live.sent(chunk)
         charge = estimate if estimate is not None else ASSUMED_SECONDS * count
         self._charged[chunk.id] = charge
-        self._shares[live.pool].charge(live, charge)
+        self._charge(live, charge)
+        self._throttles.started(live, count)
         self.refresh(live)
         return chunk
+
+    def _charge(self, live: LiveJob, seconds: float) -> None:
+        share = self._shares[live.pool]
+        if live in share:
+            share.charge(live, seconds)
+        else:  # it wants nothing more, or nothing now; what it took is its all the same
+            live.virtual_time += share.charge_absent(_weight(live), seconds)
+
+    def _step_aside(self, live: LiveJob) -> None:
+        share = self._shares[live.pool]
+        if live in share:
+            live.virtual_time = share.leave(live)
 
     def _read_from(self, live: LiveJob, reader: BlockReader) -> None:
         """Read from this block now, and have the next one ready when it is used up."""
@@ -169,7 +201,7 @@ class Scheduler:
         self._loading -= 1
         live.loading = False
         self.refresh(live)
-        self._on_loaded()
+        self._on_change()
 
     async def _fetch(self, live: LiveJob, index: int) -> None:
         """Read the block with the item."""
@@ -187,6 +219,10 @@ class Scheduler:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _weight(live: LiveJob) -> float:
+    return WEIGHTS[live.job.options.priority]
 
 
 def _is_short(estimate: float | None) -> bool:

@@ -1,7 +1,11 @@
 """What a job asks for, and what befell it before, decides when its items run; never whether."""
 
-import httpx
+from pathlib import Path
 
+import httpx
+import pytest
+
+from tests.conftest import serving
 from tests.integration.answers import document_of, ended, lines_of, submitted
 
 
@@ -27,3 +31,31 @@ def test_a_job_under_the_id_of_a_deleted_one_has_its_own_items(api: httpx.Client
 
     lines = lines_of(api.get("/v1/jobs/same-name/results.jsonl").content)
     assert [line["output"] for line in lines] == ["new"] * 3
+
+
+LIMITED = """
+import os, time
+from workers import task
+
+@task(max_concurrency=1, rate_limit="5000/s")
+def one_at_a_time(x: int, directory: str) -> int:
+    os.mkdir(f"{directory}/busy")  # FileExistsError if another runs
+    time.sleep(0.002)
+    os.rmdir(f"{directory}/busy")
+    return x
+"""
+
+
+def test_items_of_a_limited_task_run_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of two jobs together, with two workers that wait for them; `GET /v1/tasks` says so."""
+    (tmp_path / "limited.py").write_text(LIMITED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    with serving(tmp_path / "data", tasks="limited") as server, server.client() as api:
+        items = [{"x": x, "directory": str(tmp_path)} for x in range(100)]
+        jobs = [submitted(api, "one_at_a_time", items)["id"] for _ in range(2)]
+        counts = [ended(api, job)["counts"]["succeeded"] for job in jobs]
+        limits = document_of(api.get("/v1/tasks/one_at_a_time"))["limits"]
+
+    assert counts == [100, 100]
+    assert limits == {"max_concurrency": 1, "rate_limit": "5000/s", "starts_per_second": 5000.0}

@@ -29,7 +29,7 @@ TASKS = {"work": _task("work", "cpu", 1), "wait": _task("wait", "io", 3)}
 
 
 @dataclass(eq=False)
-class _Given:
+class Given:
     chunk: Chunk
     items: list[Item]
     at: int = 0
@@ -51,9 +51,9 @@ class _Given:
 
 
 @dataclass(eq=False)
-class _Worker:
+class Worker:
     pool: str
-    given: list[_Given] = field(default_factory=list)
+    given: list[Given] = field(default_factory=list)
     alive: bool = True
 
 
@@ -64,7 +64,7 @@ class ScriptedEngine:
         self._loop = loop
         self._chance = chance
         self._sizes = {"cpu": 2, "io": 1}
-        self._workers = [_Worker(pool) for pool, size in self._sizes.items() for _ in range(size)]
+        self._workers = [Worker(pool) for pool, size in self._sizes.items() for _ in range(size)]
         self._dead = False
 
     # -- The engine protocol
@@ -102,7 +102,7 @@ class ScriptedEngine:
         found = self._choose(pool, chunk.concurrency, alone=chunk.alone)
         assert found is not None, "a chunk without room"
         worker = found[1]
-        given = _Given(chunk, [_decode(line) for line in chunk.lines.splitlines()])
+        given = Given(chunk, [_decode(line) for line in chunk.lines.splitlines()])
         assert len(given.items) == chunk.count, "a chunk says how many items it has"
         worker.given.append(given)
         if chunk.concurrency > 1 or len(worker.given) == 1:
@@ -149,7 +149,7 @@ class ScriptedEngine:
         if worker.alive and not self._dead:
             self._lose(worker, None, {})
 
-    def _choose(self, pool: str, concurrency: int, *, alone: bool) -> tuple[Room, _Worker] | None:
+    def _choose(self, pool: str, concurrency: int, *, alone: bool) -> tuple[Room, Worker] | None:
         busy = [given for worker in self._workers for given in worker.given]
         if busy and (alone or any(given.chunk.alone for given in busy)):
             return None
@@ -161,21 +161,21 @@ class ScriptedEngine:
                 return "behind", worker
         return None
 
-    def _find(self, chunk_id: int) -> tuple[_Worker, _Given] | None:
+    def _find(self, chunk_id: int) -> tuple[Worker, Given] | None:
         pairs = ((worker, given) for worker in self._workers for given in worker.given)
         return next((pair for pair in pairs if pair[1].chunk.id == chunk_id), None)
 
-    def _delay(self, given: _Given, seconds: float, then: Any, *arguments: Any) -> None:
+    def _delay(self, given: Given, seconds: float, then: Any, *arguments: Any) -> None:
         if given.timer:
             given.timer.cancel()
         given.timer = self._loop.call_later(seconds, then, *arguments)
 
-    def _begin(self, worker: _Worker, given: _Given) -> None:
+    def _begin(self, worker: Worker, given: Given) -> None:
         given.began = self._loop.time()
         given.flush_at = given.began + _FLUSH_SECONDS
         self._next(worker, given)
 
-    def _next(self, worker: _Worker, given: _Given) -> None:
+    def _next(self, worker: Worker, given: Given) -> None:
         """Start the next item, or end the chunk."""
         given.timer = None
         if given.at >= (given.chunk.count if given.stop is None else given.stop):
@@ -183,7 +183,7 @@ class ScriptedEngine:
             return
         self._delay(given, given.items[given.at].ms / 1000, self._item_ended, worker, given)
 
-    def _item_ended(self, worker: _Worker, given: _Given) -> None:
+    def _item_ended(self, worker: Worker, given: Given) -> None:
         given.timer = None
         item, attempt = given.items[given.at], given.chunk.attempt
         if item.fate == "die" and attempt <= item.k:
@@ -211,7 +211,7 @@ class ScriptedEngine:
         if not self._dead and given in worker.given:  # the listener may have stopped us
             self._next(worker, given)
 
-    def _interrupted(self, worker: _Worker, given: _Given) -> None:
+    def _interrupted(self, worker: Worker, given: Given) -> None:
         """The running item of a cancelled chunk ends: kindly, or with its worker."""
         given.timer = None
         if self._chance.random() < 0.5:
@@ -219,7 +219,7 @@ class ScriptedEngine:
         else:
             self._lose(worker, given, {"kind": "cancelled", "type": "Cancelled", "message": ""})
 
-    def _flush(self, given: _Given) -> None:
+    def _flush(self, given: Given) -> None:
         if given.lines:
             first, count, failed = given.chunk.first + given.told, len(given.lines), given.failed
             lines = b"".join(given.lines)
@@ -227,7 +227,7 @@ class ScriptedEngine:
             given.flush_at = self._loop.time() + _FLUSH_SECONDS
             self._listener.part(given.chunk.id, first, count, failed, lines, ())
 
-    def _end(self, worker: _Worker, given: _Given, at: int) -> None:
+    def _end(self, worker: Worker, given: Given, at: int) -> None:
         self._flush(given)
         worker.given.remove(given)
         seconds = self._loop.time() - given.began
@@ -237,7 +237,7 @@ class ScriptedEngine:
         if not self._dead:
             self._listener.room()
 
-    def _lose(self, worker: _Worker, guilty: _Given | None, error: dict[str, Any]) -> None:
+    def _lose(self, worker: Worker, guilty: Given | None, error: dict[str, Any]) -> None:
         """The worker's process is gone; part of what it had not sent yet is gone with it."""
         lost, worker.given, worker.alive = worker.given, [], False
         for given in lost:
@@ -253,7 +253,7 @@ class ScriptedEngine:
             )
         self._loop.call_later(_FORK_SECONDS, self._forked, worker)
 
-    def _forked(self, worker: _Worker) -> None:
+    def _forked(self, worker: Worker) -> None:
         worker.alive = True
         if not self._dead:
             self._listener.room()

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.chunking import FLOOR_SECONDS, GROWTH, ITEMS_MAX, TARGET_SECONDS, Chunker
-from app.domain.share import WEIGHTS, FairShare
+from app.domain.job import Priority
+from app.domain.share import HEAD_START_SECONDS, WEIGHTS, FairShare
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,48 @@ def test_nobody_starves() -> None:
         turns += 1
 
     assert turns <= 10 * WEIGHTS["high"] / WEIGHTS["low"] + 10
+
+
+@pytest.mark.parametrize("seconds", [0.0005, 0.005, 0.05, 0.5])
+@pytest.mark.parametrize("priority", ["normal", "high"])
+def test_a_stream_of_new_jobs_overtakes_nobody_for_ever(priority: Priority, seconds: float) -> None:
+    """There is always a new one that wants a worker; what a low one waits is what its weight says, and bounded."""
+    share: FairShare[str] = FairShare()
+    share.join("low", WEIGHTS["low"])
+    weight = WEIGHTS[priority]
+    waited: list[float] = []
+    since = 0.0
+    for number in range(20_000):
+        share.join(f"new{number}", weight)
+        name = share.first()
+        assert name is not None
+        if name == "low":
+            share.charge(name, 0.05)
+            waited.append(since)
+            since = 0.0
+            share.leave(f"new{number}")  # another will come in its place
+        else:
+            share.charge(name, 0.001)  # what is assumed of an item that nobody has measured
+            share.leave(name)
+            share.charge_absent(weight, seconds - 0.001)
+            since += seconds
+
+    low = WEIGHTS["low"]
+    most = (0.05 / low + HEAD_START_SECONDS) * (weight + low) + 2 * seconds
+    assert len(waited) > 3
+    assert max(waited) <= most
+    assert since <= most
+
+
+@pytest.mark.parametrize("beside", [1, 50])
+def test_a_job_of_another_weight_has_another_share_from_then_on(beside: int) -> None:
+    """Priority can change while a job waits."""
+    share = joined([Job("a"), *(Job(f"b{number}") for number in range(beside))])
+    share.join("a", 4.0)
+
+    seconds = served(share, [Job("a"), *(Job(f"b{number}") for number in range(beside))], 100)
+
+    assert seconds["a"] == pytest.approx(100 * 4 / (4 + beside), rel=0.1)
 
 
 def test_a_new_job_is_next() -> None:
