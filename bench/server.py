@@ -125,7 +125,10 @@ class Server:
 
 @contextlib.contextmanager
 def serving(data: Path, **settings: str) -> Iterator[Server]:
-    """A running service with these `MILLPOND_` settings; it is ended, and must not have logged a traceback."""
+    """A running service with these `MILLPOND_` settings; it is ended, and must not have logged a traceback.
+
+    Nor may the HTTP server have found fault with the application.
+    """
     server = Server(data, {f"MILLPOND_{name.upper()}": value for name, value in settings.items()})
     server.start()
     try:
@@ -133,4 +136,5 @@ def serving(data: Path, **settings: str) -> Iterator[Server]:
     finally:
         if server.running:
             server.end()
-    assert "Traceback" not in server.log, server.log
+    for trouble in ("Traceback", "ERROR   uvicorn"):
+        assert trouble not in server.log, server.log

@@ -266,19 +266,25 @@ class Runner:
         self.leaving = self.leaving or self._items >= self._limits.items_max
         self._done(chunk_id)
 
-    def enter(self, mark: int, limit_seconds: float | None) -> None:
+    def enter(self, mark: int) -> None:
         """The item takes a step."""
-        self._interrupter.limit_seconds = limit_seconds
         self._marks.mark.value = mark
+
+    def open(self, limit_seconds: float | None) -> None:
+        """From now on the step can be interrupted, once."""
+        self._interrupter.limit_seconds = limit_seconds
         self._interrupter.open = True
 
-    def leave(self) -> tuple[Why | None, str]:
-        """It has taken it: whether it was interrupted, and what it printed."""
+    def shut(self) -> None:
+        """From now on it cannot; if it is while this is called, this raises, and is done."""
         self._interrupter.open = False
+
+    def leave(self) -> tuple[Why | None, str]:
+        """The step, which was shut, is over: whether it was interrupted, and what it printed."""
         hit = self._interrupter.hit
+        self._marks.mark.value = 0
         if self._interrupter.signalled:
             self._interrupter.settle()
-        self._marks.mark.value = 0
         return hit, self._recorder.take()
 
 

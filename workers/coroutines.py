@@ -25,7 +25,7 @@ _READ_BYTES = 64 << 10
 
 
 @dataclass(eq=False)
-class _Item:
+class Item:
     """An item on its way."""
 
     mark: int
@@ -38,34 +38,56 @@ class _Item:
     """Why it was asked to end."""
 
 
-class _Steps(Coroutine[Any, Any, Any]):
-    """A coroutine, with something done before and after each of its steps."""
+class Steps(Coroutine[Any, Any, Any]):
+    """A coroutine whose steps are an item's, and so interrupted with it."""
 
-    def __init__(
-        self, coroutine: Coroutine[Any, Any, Any], before: Callable[[], None], after: Callable[[], None]
-    ) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], item: Item, runner: Runner) -> None:
         self._coroutine = coroutine
-        self._before = before
-        self._after = after
+        self._item = item
+        self._runner = runner
         self.replacement: BaseException | None = None
         """What to raise in the coroutine instead of the cancellation that comes next."""
 
     def send(self, value: Any) -> Any:
-        self._before()
-        try:
-            return self._coroutine.send(value)
-        finally:
-            self._after()
+        return self._step(self._coroutine.send, value)
 
     def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
         del traceback
         error = value if isinstance(value, BaseException) else kind
         error, self.replacement = self.replacement or error, None
-        self._before()
+        return self._step(self._coroutine.throw, error)
+
+    def _step(self, take: Callable[[Any], Any], value: Any) -> Any:
+        """Take a step, as the item's.
+
+        An interruption may come just before the coroutine has control, or when it has just given it back.  So what
+        follows a step follows in any case, or the next item would take the interruption for its own; and the
+        coroutine is told then, to clean up.
+        """
+        runner, item = self._runner, self._item
         try:
-            return self._coroutine.throw(error)
+            try:
+                runner.enter(item.mark)
+                if item.why is None:
+                    runner.open(item.limit_seconds)
+                return take(value)
+            finally:
+                runner.shut()
+        except BaseException as error:
+            if not self._waits:
+                raise
+            interruption = error
         finally:
-            self._after()
+            hit, text = runner.leave()
+            item.why = item.why or hit
+            if text:
+                item.printed.append(text)
+        return self._step(self._coroutine.throw, interruption)
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the coroutine has not ended, so that what was raised beside it can be raised in it."""
+        return getattr(self._coroutine, "cr_frame", None) is not None
 
     def close(self) -> None:
         self._coroutine.close()
@@ -73,14 +95,14 @@ class _Steps(Coroutine[Any, Any, Any]):
     def __await__(self) -> Generator[Any, Any, Any]:
         return self  # an iterator with `send` and `throw` is all that is asked for
 
-    def __iter__(self) -> "_Steps":
+    def __iter__(self) -> "Steps":
         return self
 
     def __next__(self) -> Any:
         return self.send(None)
 
 
-class _ChildSteps(_Steps):
+class ChildSteps(Steps):
     """Those of a task that an item started: what ends a process ends only the item."""
 
     def send(self, value: Any) -> Any:
@@ -101,7 +123,7 @@ def _contained() -> Iterator[None]:
         raise RuntimeError(f"{type(error).__name__} in a task that the item started") from error
 
 
-_ITEM: ContextVar[_Item] = ContextVar("item")
+_ITEM: ContextVar[Item] = ContextVar("item")
 """Whose code runs; tasks that an item starts inherit it."""
 
 
@@ -112,7 +134,7 @@ class SideBySide:
         self._connection = connection
         self._runner = runner
         self._reader = FrameReader()
-        self._items: dict[int, _Item] = {}
+        self._items: dict[int, Item] = {}
         self._last: Frame | None = None
         self._hung_up = False
 
@@ -165,12 +187,12 @@ class SideBySide:
 
     def _start(self, frame: Frame) -> None:
         execution = self._runner.begin(frame)
-        item = self._items[frame.chunk_id] = _Item(
+        item = self._items[frame.chunk_id] = Item(
             (frame.chunk_id << 32) + 1, limit_seconds=execution.order.timeout_seconds
         )
         item.task = asyncio.create_task(self._item(frame.chunk_id, item, execution))
 
-    async def _item(self, chunk_id: int, item: _Item, execution: Execution) -> None:
+    async def _item(self, chunk_id: int, item: Item, execution: Execution) -> None:
         HERE.set(Here(execution.report, execution.frame.first))
         _ITEM.set(item)
         item.begun = True
@@ -190,14 +212,14 @@ class SideBySide:
         del self._items[chunk_id]
         self._rest()
 
-    async def _awaited(self, item: _Item, execution: Execution) -> bytes:
+    async def _awaited(self, item: Item, execution: Execution) -> bytes:
         """The task's output; `TimeoutError` is raised in it when its time is up."""
         limit = item.limit_seconds
 
         async def whole() -> bytes:  # what it takes to validate and to encode is the item's doing as well
             return execution.encode(await execution.coroutine())
 
-        steps = _Steps(whole(), lambda: self._enter(item), lambda: self._leave(item))
+        steps = Steps(whole(), item, self._runner)
         if limit is None:
             return await steps  # type: ignore[no-any-return]
 
@@ -221,14 +243,5 @@ class SideBySide:
         """A task, whose steps are its item's if one started it."""
         item = _ITEM.get(None)
         if item is not None and isinstance(coroutine, Coroutine):
-            coroutine = _ChildSteps(coroutine, lambda: self._enter(item), lambda: self._leave(item))
+            coroutine = ChildSteps(coroutine, item, self._runner)
         return asyncio.Task(coroutine, loop=loop, **options)
-
-    def _enter(self, item: _Item) -> None:
-        self._runner.enter(item.mark, item.limit_seconds)
-
-    def _leave(self, item: _Item) -> None:
-        hit, text = self._runner.leave()
-        item.why = item.why or hit
-        if text:
-            item.printed.append(text)

@@ -9,6 +9,7 @@ Invariant: no item is ever interrupted in another's stead, and nothing of ours i
 
 import faulthandler
 import signal
+import sys
 from enum import IntEnum
 from types import FrameType
 
@@ -41,12 +42,14 @@ class Interrupter:
         self.limit_seconds: float | None = None
         """The time limit of the items that run, to tell."""
         self._recorder = recorder
+        self._raised: BaseException | None = None
+        sys.unraisablehook = self._on_unraisable
         signal.signal(SIGNAL, self._on_signal)
         faulthandler.register(SIGNAL, file=recorder.stack_fd, all_threads=False, chain=True)
 
     def settle(self) -> None:
         """The item that ran is over."""
-        self.hit = None
+        self.hit = self._raised = None
         self.signalled = False
         self._recorder.forget_stack()
 
@@ -60,5 +63,14 @@ class Interrupter:
         self.open = False
         self.hit = Why(marks.why.value)
         if self.hit is Why.TIMEOUT:
-            raise TimeoutError(f"took longer than {self.limit_seconds:g} s")
-        raise ItemCancelled("the job was cancelled")
+            self._raised = TimeoutError(f"took longer than {self.limit_seconds:g} s")
+        else:
+            self._raised = ItemCancelled("the job was cancelled")
+        raise self._raised
+
+    def _on_unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """In a finalizer, where garbage of any item may end, Python drops what is raised: then nothing was hit."""
+        if unraisable.exc_value is not None and unraisable.exc_value is self._raised:
+            self.hit = self._raised = None
+        else:
+            sys.__unraisablehook__(unraisable)

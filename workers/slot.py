@@ -150,7 +150,7 @@ class Slot:
     @property
     def item(self) -> int | None:
         """The index of the item that runs."""
-        running = self._running()
+        running = self._running(self._marks.mark.value)
         return running[1] if running else None
 
     @property
@@ -277,7 +277,7 @@ class Slot:
             return None
         if self._asked is not None:
             return self._insist(self._asked, now)
-        if (running := self._running()) is not None:
+        if (running := self._running(mark)) is not None:
             given, _ = running
             if given.cancelled_at is not None:
                 return self._ask(mark, Reason.CANCELLED, Why.CANCELLED, now)
@@ -313,16 +313,16 @@ class Slot:
             self._asked is None or self._asked.mark != self._marks.mark.value
         ):
             return None  # the item that was meant ended after all, while its death was on the way
-        running = self._running()
+        running = self._running(self._marks.mark.value)
         # An item whose result arrived is not to blame for what came after it.
         return running if running and running[1] >= running[0].next else None
 
     def _first(self) -> _Given | None:
         return next(iter(self._given.values()), None)
 
-    def _running(self) -> tuple[_Given, int] | None:
-        """The chunk and the index of the item that the worker has marked."""
-        chunk_id, position = Marks.read(self._marks.mark.value)
+    def _running(self, mark: int) -> tuple[_Given, int] | None:
+        """The chunk and the index of the item with this mark."""
+        chunk_id, position = Marks.read(mark)
         if position is None:
             return None
         for given in self._given.values():

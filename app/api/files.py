@@ -1,8 +1,11 @@
 """Routes of stored files."""
 
 import mimetypes
+import os
+import pathlib
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, BinaryIO
 
 import msgspec
 from fastapi import APIRouter, Path, Request, Response
@@ -12,7 +15,9 @@ from app.api import body
 from app.api.context import Context, Ctx
 from app.api.multipart import FormReader, UploadedFile, base_name
 from app.api.problems import place, problem
+from app.api.streaming import Receive, Scope, Send
 from app.domain.errors import Invalid, NotFound, TooLarge
+from app.domain.store import StoredFile
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
@@ -50,11 +55,20 @@ async def post_file(request: Request, context: Ctx) -> Response:
 @router.get("/{file_id}")
 async def get_file(request: Request, context: Ctx, file_id: FileId) -> Response:
     """The file's bytes; `Range` and conditional requests work."""
-    path = context.blobs.path(file_id)
-    if not path.is_file():
-        raise NotFound(f"There is no file {file_id!r}.")
-    noted = await context.files.find(file_id)
-    media_type = noted.media_type if noted else _sniffed(path.open("rb").read(16))
+    with _opened(context.blobs.path(file_id)) as file:
+        noted = await context.files.find(file_id)
+        return _answer(request, file_id, noted, file)
+
+
+def _opened(path: pathlib.Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise NotFound(f"There is no file {path.name!r}.") from None
+
+
+def _answer(request: Request, file_id: str, noted: StoredFile | None, file: BinaryIO) -> Response:
+    media_type = noted.media_type if noted else _sniffed(file.read(16))
     headers = {
         "ETag": f'"{file_id}"',
         "Cache-Control": "private, max-age=31536000, immutable",
@@ -65,7 +79,7 @@ async def get_file(request: Request, context: Ctx, file_id: FileId) -> Response:
     if headers["ETag"] in known or known.strip() == "*":
         return Response(status_code=304, headers=headers)
     ranged = _asks_for_bytes(request, headers["ETag"])
-    if ranged and not _satisfiable(request.headers["range"], size := path.stat().st_size):
+    if ranged and not _satisfiable(request.headers["range"], size := os.fstat(file.fileno()).st_size):
         detail = f"The file has {size} bytes; ask for some of them, like Range: bytes=0-99."
         whole = {"Content-Range": f"bytes */{size}"}
         return problem("range-not-satisfiable", detail, place(request), headers=whole)
@@ -73,9 +87,30 @@ async def get_file(request: Request, context: Ctx, file_id: FileId) -> Response:
         request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
     disposition = "attachment" if media_type.partition(";")[0].strip().lower() in _ACTIVE else "inline"
     name = (noted.name if noted else None) or file_id + (mimetypes.guess_extension(media_type) or "")
-    return FileResponse(
-        path, headers=headers, media_type=media_type, filename=name, content_disposition_type=disposition
-    )
+    return _OpenFile(file, headers, media_type, name, disposition)
+
+
+class _OpenFile(FileResponse):
+    """The bytes of an open file, which are sent also if it is removed meanwhile."""
+
+    def __init__(
+        self, file: BinaryIO, headers: Mapping[str, str], media_type: str, name: str, disposition: str
+    ) -> None:
+        self._descriptor = os.dup(file.fileno())
+        super().__init__(
+            f"/proc/self/fd/{self._descriptor}",  # opened again, it is the same file, whatever its name is now
+            headers=headers,
+            media_type=media_type,
+            filename=name,
+            stat_result=os.fstat(self._descriptor),
+            content_disposition_type=disposition,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            os.close(self._descriptor)
 
 
 @router.delete("/{file_id}", status_code=204)

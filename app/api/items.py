@@ -18,8 +18,11 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/items", tags=["items"])
 async def get_item(context: Ctx, job_id: JobId, index: Annotated[int, Path(ge=0)]) -> Response:
     """One item: its input, where it is, each attempt, and what it printed."""
     await context.jobs.get(job_id)
-    document = item_document(job_id, await context.inspection.item(job_id, index))
-    return Response(msgspec.json.encode(document), media_type="application/json")
+    try:
+        view = await context.inspection.item(job_id, index)
+    finally:
+        await context.jobs.get(job_id)  # if it has gone while we looked, that is what there is to say
+    return Response(msgspec.json.encode(item_document(job_id, view)), media_type="application/json")
 
 
 def item_document(job_id: str, view: ItemView) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.problems import problem
+from app.api.streaming import CUT_OFF
 
 HEAD_BYTES_MAX = 64 << 10
 """Request line and headers together."""
@@ -54,6 +55,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head = _Head()
+        self.scope["extensions"] = {CUT_OFF: self._cut_off}  # type: ignore[dict-item]  # ASGI lets them be anything
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -75,6 +77,11 @@ class Protocol(HttpToolsProtocol):
             self._refuse_head()
         else:
             self._refuse("malformed", _NOT_HTTP)
+
+    def _cut_off(self) -> None:
+        """End the connection once what was written is sent; the client sees that there is no end to the answer."""
+        self.cycle.disconnected = True
+        self.transport.close()
 
     def _count(self, size: int) -> None:
         assert self._head is not None

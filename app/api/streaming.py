@@ -17,6 +17,9 @@ LINES_MAX = 10_000
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """So that no proxy keeps a stream, or holds it back."""
 
+CUT_OFF = "millpond.cut_off"
+"""The server's extension (ASGI, Extensions) that ends a connection in the middle of an answer, as is meant."""
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,13 +34,18 @@ class Unfinished(Exception):
 class Stream(StreamingResponse):
     """A streaming answer whose body may raise: then its end is not a clean one."""
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._cut_off = scope["extensions"][CUT_OFF]
+        await super().__call__(scope, receive, send)
+
     async def stream_response(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
             async for piece in self.body_iterator:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except (Unfinished, MillpondError):  # the latter: the job has gone meanwhile, or cannot be read
-            return  # without a last message, which has the server close the connection
+            self._cut_off()
+            return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -88,6 +88,7 @@ def test_a_result_that_kills_is_charged(watched: Watched) -> None:
 
 def test_a_worker_killed_while_all_wait_costs_nobody(watched: Watched) -> None:
     """No step was under way."""
+    watched.recovers()
     job = watched.submit("nap", [0.7] * 40)
     until(lambda: watched.job(job)["counts"]["running"] == 40, 5, "all run")
     os.kill(watched.workers()[0], signal.SIGKILL)

@@ -57,6 +57,11 @@ def aged(server: Server, file_id: str, seconds: float = 10 * 86400) -> None:
     os.utime(path, (time.time() - seconds,) * 2)
 
 
+def gone_by_name(api: httpx.Client, file_id: str) -> None:
+    """Wait until nobody is given the file any more."""
+    eventually(lambda: api.get(f"/v1/files/{file_id}").status_code == 404, SECONDS_MAX, "the file goes")
+
+
 def uploaded(api: httpx.Client, content: bytes) -> str:
     file_id = document_of(api.post("/v1/files", content=content).raise_for_status())["file"]
     assert isinstance(file_id, str)
@@ -178,13 +183,13 @@ def test_a_file_that_no_job_names_goes_in_the_end(api: httpx.Client, pruned: Ser
     young, old, again = (uploaded(api, os.urandom(100)) for _ in range(3))
     for file_id in (old, again):
         aged(pruned, file_id)
-    eventually(lambda: api.get(f"/v1/files/{old}").status_code == 404, SECONDS_MAX, "the file goes")
+    gone_by_name(api, old)
 
     assert api.get(f"/v1/files/{young}").status_code == 200
     content = os.urandom(50)
     file_id = uploaded(api, content)
     aged(pruned, file_id)
-    eventually(lambda: api.get(f"/v1/files/{file_id}").status_code == 404, SECONDS_MAX, "the file goes")
+    gone_by_name(api, file_id)
     assert uploaded(api, content) == file_id
     assert api.get(f"/v1/files/{file_id}").content == content
 
@@ -200,7 +205,7 @@ def test_a_file_that_an_item_names_stays_with_its_job(api: httpx.Client, pruned:
     stranger = uploaded(api, os.urandom(100))
     for file_id in (table, other, stranger):
         aged(pruned, file_id)
-    eventually(lambda: api.get(f"/v1/files/{stranger}").status_code == 404, SECONDS_MAX, "the file goes")
+    gone_by_name(api, stranger)
 
     assert [api.get(f"/v1/files/{file_id}").status_code for file_id in (table, other)] == [200, 200]
     problem_of(api.delete(f"/v1/files/{table}"), 409)
@@ -208,7 +213,32 @@ def test_a_file_that_an_item_names_stays_with_its_job(api: httpx.Client, pruned:
         ended(api, job_id)
         api.delete(f"/v1/jobs/{job_id}").raise_for_status()
     for file_id in (table, other):
-        eventually(lambda: api.get(f"/v1/files/{file_id}").status_code == 404, SECONDS_MAX, "the file goes")  # noqa: B023
+        gone_by_name(api, file_id)
+
+
+def test_a_file_that_goes_while_it_is_sent_is_sent(api: httpx.Client, pruned: Server) -> None:
+    """It was opened before anything was answered; who asks later is told that it is not there."""
+    content = os.urandom(24 << 20)  # more than the sockets between us hold
+    file_id = uploaded(api, content)
+    with api.stream("GET", f"/v1/files/{file_id}") as response:
+        pieces = response.iter_raw()
+        received = next(pieces)
+        aged(pruned, file_id)
+        gone_by_name(api, file_id)
+        received += b"".join(pieces)
+
+    assert received == content
+
+
+def test_a_file_is_there_or_not_whenever_it_goes(api: httpx.Client, pruned: Server) -> None:
+    """Nobody who asks at that moment meets anything else."""
+    for _ in range(20):
+        content = os.urandom(10)
+        file_id = uploaded(api, content)
+        aged(pruned, file_id)
+        while (answer := api.get(f"/v1/files/{file_id}")).status_code == 200:
+            assert answer.content == content
+        problem_of(answer, 404)
 
 
 # -- Space
