@@ -4,6 +4,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from app.api.streaming import Unfinished, follow
@@ -46,15 +48,22 @@ class Caller:
         """Whether it submits again what was accepted, and sometimes both at the same time."""
         self._views = chance.sample(VIEWS, chance.randint(1, 3))
         self._cancels_after = chance.uniform(0, 3) if chance.random() < 0.3 else None
+        self._pauses_after = chance.uniform(0, 3) if chance.random() < 0.3 else None
+        self._changes_after = chance.uniform(0, 3) if chance.random() < 0.3 else None
         self._deletes = chance.random() < 0.3
         self._deleting = False
         self._items = [draw(chance, n) for n in range(chance.choice((0, 1, 5, chance.randint(1, ITEMS_MAX))))]
         self._options = _options(chance)
         self._task = chance.choice(("work", "work", "wait"))
+        self._first_sent_at: datetime | None = None
         self._job_id: str | None = None
         self._cancelled = False
         """Whether it has asked for that, answered or not."""
         self._told_cancelling = False
+        self._paused = False
+        """Whether it has asked for that, answered or not, and not resumed since."""
+        self._changed: Options | None = None
+        """What it was told its job's options are now."""
         self._last: Job | None = None
         self._read = dict.fromkeys(self._views, 0)
         self._over = False
@@ -83,6 +92,7 @@ class Caller:
 
     async def _submit(self, life: "Life") -> str:
         """The job's id, once the service has said that it has it."""
+        self._first_sent_at = self._first_sent_at or life.clock.now()
         submit = self._send if self._way == "at once" else self._stream
         if self._chance.random() < 0.2:
             with suppress(_Broken, ServiceError):
@@ -94,11 +104,22 @@ class Caller:
         accepted = await self._insist(life, submit)
         if self._twice and self._identity == "key":
             again = await self._insist(life, submit)
-            hold(accepted.job_id == again.job_id and again.replayed, "the same key is the same job", again)
+            same = accepted.job_id == again.job_id and again.replayed
+            hold(same or self._keys_may_be_forgotten(life), "the same key is the same job", again)
         return accepted.job_id
 
+    def _keys_may_be_forgotten(self, life: "Life") -> bool:
+        """Whether a day may have passed since it was first sent: the wall clock was put forward."""
+        assert self._first_sent_at is not None
+        return life.clock.now() - self._first_sent_at > timedelta(hours=22)  # and back by an hour, or two
+
     async def _insist(self, life: "Life", submit: Callable[["Life"], Awaitable[Accepted]]) -> Accepted:
-        return await self._until_it_works(lambda: submit(life))
+        while True:
+            try:
+                return await self._until_it_works(lambda: submit(life))
+            except Conflict:
+                hold(self._identity == "key", "nobody is in the way but the same upload", self)
+                await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
 
     async def _send(self, life: "Life") -> Accepted:
         life.jobs.check_open()
@@ -149,6 +170,7 @@ class Caller:
         hold(job.counts.total == len(self._items), "every item is there", job)
         if before is not None:
             hold(job.counts.done >= before.counts.done, "results stay", before, job)
+            hold(self._changed in (None, job.options), "a change stays", self._changed, job)
             hold(not before.status.finished or job == before, "a finished job never changes", before, job)
         cancel = (Status.CANCELLING, Status.CANCELLED)
         hold(not self._told_cancelling or job.status in cancel, "what is being cancelled stays so", job)
@@ -177,14 +199,52 @@ class Caller:
     # -- Meddling
 
     async def _meddle(self, life: "Life") -> None:
-        if self._cancels_after is not None and not self._cancelled:
-            await asyncio.sleep(self._cancels_after)
-            self._cancelled = True
-            assert self._job_id is not None
-            view, receipt = await self._until_it_works(lambda: life.jobs.cancel(self._job_id or ""))
-            self._check(life, view)
-            hold(min(receipt.dropped, receipt.signalled) >= 0, "a receipt counts", receipt)
-            self._told_cancelling = view.job.status is Status.CANCELLING
+        assert self._job_id is not None
+        await _all([meddle(life, self._job_id) for meddle in (self._cancel, self._pause, self._change)])
+
+    async def _cancel(self, life: "Life", job_id: str) -> None:
+        if self._cancels_after is None or self._cancelled:
+            return
+        await asyncio.sleep(self._cancels_after)
+        self._cancelled = True
+        view, receipt = await self._until_it_works(lambda: life.jobs.cancel(job_id))
+        self._check(life, view)
+        hold(min(receipt.dropped, receipt.signalled) >= 0, "a receipt counts", receipt)
+        self._told_cancelling = view.job.status is Status.CANCELLING
+
+    async def _pause(self, life: "Life", job_id: str) -> None:
+        """Pause the job for a while; one that was left paused by the last life goes on now."""
+        if self._pauses_after is None:
+            return
+        with suppress(Conflict):  # it has ended, or is about to
+            if not self._paused:
+                await asyncio.sleep(self._pauses_after)
+                self._paused = True
+                view = await self._until_it_works(lambda: life.control.pause(job_id))
+                await asyncio.sleep(self._chance.uniform(0, 2))
+                later = await self._until_it_works(lambda: life.jobs.get(job_id))
+                begun = [told.counts.running + told.counts.done for told in (view, later)]
+                still = later.job.status is Status.PAUSED
+                hold(not still or begun[1] <= begun[0], "no item of a paused job starts", view, later)
+            await self._until_it_works(lambda: life.control.resume(job_id))
+        self._pauses_after = None
+
+    async def _change(self, life: "Life", job_id: str) -> None:
+        if self._changes_after is None:
+            return
+        await asyncio.sleep(self._changes_after)
+        options = replace(
+            self._options,
+            priority=self._chance.choice(("low", "normal", "high")),
+            max_in_flight=self._chance.choice((None, 1, 3)),
+            max_failures=self._chance.choice((self._options.max_failures, None)),
+        )
+        with suppress(Conflict):
+            await self._until_it_works(
+                lambda: life.control.change(job_id, lambda job: replace(job, options=options))
+            )
+            self._changed = options
+        self._changes_after = None
 
     async def _finish(self, life: "Life") -> None:
         """What it has read is what was due; then it may let the job go."""
@@ -215,10 +275,7 @@ class Caller:
             try:
                 return await ask()
             except ServiceError:
-                pass
-            except Conflict:  # the same upload is still on its way
-                hold(self._twice or self._identity == "key", "nobody is in the way", self)
-            await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
+                await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
 
 
 def _options(chance: random.Random) -> Options:

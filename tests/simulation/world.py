@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from app.domain.errors import ServiceError
+from app.service.control import Control
 from app.service.dispatcher import Dispatcher
 from app.service.jobs import Jobs, Limits
 from app.service.retention import Keeping, Retention
@@ -86,6 +87,7 @@ class Life:
         self.dispatcher = Dispatcher(as_store(self.store), self.engine, self.clock, self._chance.random)
         limits = Limits(jobs_max=1000, queued_items_max=100_000)
         self.jobs = Jobs(as_store(self.store), self.dispatcher, self.engine, self.clock, limits, self._new_id)
+        self.control = Control(self.jobs, self.dispatcher)
         disk = _NoDisk()
         space = Space(disk, used_bytes_max=None, free_bytes_min=0)
         keeping = Keeping(tombstones=7 * 86400.0, keys=86400.0, files=86400.0)
