@@ -24,6 +24,7 @@ from app.api.server import Server, bound
 from app.domain.clock import SystemClock
 from app.domain.errors import ServiceError
 from app.service.control import Control
+from app.service.digests import Digests
 from app.service.dispatcher import Dispatcher
 from app.service.files import Files
 from app.service.inspection import Inspection
@@ -100,6 +101,7 @@ def build(settings: Settings) -> tuple[Server, "Service"]:
         blobs=blobs,
         engine=engine,
         inspection=inspection,
+        digests=Digests(store, jobs, dispatcher),
         space=space,
         clock=clock,
     )

@@ -11,6 +11,7 @@ from app.api.multipart import FileWriter
 from app.domain.clock import Clock
 from app.domain.engine import Engine
 from app.service.control import Control
+from app.service.digests import Digests
 from app.service.files import Files
 from app.service.inspection import Inspection
 from app.service.jobs import Jobs
@@ -50,6 +51,7 @@ class Context:
     blobs: Blobs
     engine: Engine
     inspection: Inspection
+    digests: Digests
     space: Space
     clock: Clock
 

@@ -208,4 +208,5 @@ def _merged(now: Job, stored: Job) -> Job:
     if stored.status.finished:
         return stored
     done = stored.counts
-    return replace(now, counts=replace(now.counts, succeeded=done.succeeded, failed=done.failed))
+    counts = replace(now.counts, succeeded=done.succeeded, failed=done.failed)
+    return replace(now, counts=counts, error_groups=stored.error_groups)

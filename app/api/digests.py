@@ -1,0 +1,58 @@
+"""Routes of what a job's results say taken together."""
+
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Response
+
+from app.api.context import Ctx
+from app.api.jobs import JobId
+from app.api.schemas import stamp
+from app.domain.digest import Tally
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+
+
+@router.get("/errors")
+async def get_errors(context: Ctx, job_id: JobId) -> Response:
+    """The job's failures by what they have in common, most frequent first, each group with one traceback."""
+    view = await context.digests.errors(job_id)
+    groups = [_group(job_id, tally, traceback) for tally, traceback in view.groups]
+    return _json({"failed": view.failed, "groups": groups, "others": view.others})
+
+
+@router.get("/timings")
+async def get_timings(context: Ctx, job_id: JobId) -> Response:
+    """How long the job's items took: median, 95th and 99th percentile, and the slowest; null is less than 1 ms."""
+    view = await context.digests.timings(job_id)
+    slowest = [
+        {"index": index, "duration_ms": ms, "links": {"self": _item(job_id, index)}}
+        for ms, index in view.slowest
+    ]
+    quantiles = {"median_ms": view.median_ms, "p95_ms": view.p95_ms, "p99_ms": view.p99_ms}
+    return _json({"items": view.items, **quantiles, "slowest": slowest})
+
+
+def _group(job_id: str, tally: Tally, traceback: str | None) -> dict[str, Any]:
+    group = tally.group
+    return {
+        "group": group.id,
+        "kind": group.kind,
+        "type": group.type,
+        "message": group.message,
+        "place": group.place,
+        "count": tally.count,
+        "first_seen": stamp(tally.first_at),
+        "last_seen": stamp(tally.last_at),
+        "sample_indexes": tally.samples,
+        "traceback": traceback,
+        "links": {"sample": _item(job_id, tally.samples[0])},
+    }
+
+
+def _item(job_id: str, index: int) -> str:
+    return f"/v1/jobs/{job_id}/items/{index}"
+
+
+def _json(document: object) -> Response:
+    return Response(msgspec.json.encode(document), media_type="application/json")
