@@ -1,4 +1,4 @@
-"""`python -m app`: serve; `check` and `backup` look after a data directory."""
+"""`python -m app`: serve; `check` and `backup` look after a data directory, `key` after API keys."""
 
 import argparse
 import os
@@ -33,6 +33,8 @@ def main() -> int:
                 return commands.check(arguments.data_dir or settings.data_dir, quick=arguments.quick)
             case "backup":
                 return commands.backup(arguments.data_dir or settings.data_dir, arguments.target)
+            case "key":
+                return _key(arguments, arguments.file or settings.api_keys_file)
             case _:
                 return _serve(settings)
     except ValidationError as error:
@@ -43,6 +45,18 @@ def main() -> int:
     except ServiceError as error:
         sys.stderr.write(f"{error.detail}\n")
         return WRONG
+
+
+def _key(arguments: argparse.Namespace, file: Path | None) -> int:
+    from app import commands
+
+    match arguments.action:
+        case "add":
+            return commands.add_key(file, arguments.name, arguments.role)
+        case "revoke":
+            return commands.revoke_keys(file, arguments.name, arguments.id)
+        case _:
+            return commands.list_keys(file)
 
 
 def _serve(settings: "Settings") -> int:
@@ -73,7 +87,21 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_argument("target", type=Path, help="directory to make")
     for command in (check, backup):
         command.add_argument("--data-dir", type=Path, help="instead of MILLPOND_DATA_DIR")
+    _add_key_parser(commands)
     return parser
+
+
+def _add_key_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    key = commands.add_parser("key", help="make, list and revoke API keys, while the service runs or not")
+    actions = key.add_subparsers(dest="action", metavar="action", required=True)
+    add = actions.add_parser("add", help="make a key and print it, this once")
+    add.add_argument("--role", choices=("read", "submit", "admin"), required=True, help="what it may do")
+    revoke = actions.add_parser("revoke", help="take a caller's keys away, at once")
+    revoke.add_argument("--id", help="only this one, which `key list` shows")
+    for action in (add, revoke):
+        action.add_argument("name", help="the caller; several keys may share a name")
+    for action in (add, revoke, actions.add_parser("list", help="show whose keys there are")):
+        action.add_argument("--file", type=Path, help="instead of MILLPOND_API_KEYS_FILE")
 
 
 if __name__ == "__main__":

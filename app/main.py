@@ -21,8 +21,10 @@ from app.api.app import create_app
 from app.api.context import Context
 from app.api.protocol import Protocol
 from app.api.server import Server, bound
+from app.domain.caller import Quota
 from app.domain.clock import SystemClock
 from app.domain.errors import ServiceError
+from app.service.access import Access
 from app.service.control import Control
 from app.service.digests import Digests
 from app.service.dispatcher import Dispatcher
@@ -33,6 +35,7 @@ from app.service.retention import Keeping, Retention
 from app.service.space import Space
 from app.settings import Settings
 from app.stores.directory import DataDirectory
+from app.stores.keys import KeyFile
 from app.stores.sqlite import SqliteStore
 from workers.files import Blobs
 from workers.limits import ChildLimits, cpu_limit, default_processes
@@ -81,8 +84,9 @@ def build(settings: Settings) -> tuple[Server, "Service"]:
     dispatcher = Dispatcher(store, engine, clock)
     jobs = Jobs(store, dispatcher, engine, clock, Limits(settings.max_jobs, settings.max_queued_items))
     inspection = Inspection(store, dispatcher, engine)
+    keys = KeyFile(settings.key_file) if settings.key_file else None
     service = Service(
-        store, blobs, directory, engine, dispatcher, jobs, _retention(settings, store, directory, space)
+        keys, store, blobs, directory, engine, dispatcher, jobs, _retention(settings, store, directory, space)
     )
 
     @asynccontextmanager
@@ -104,6 +108,7 @@ def build(settings: Settings) -> tuple[Server, "Service"]:
         digests=Digests(store, jobs, dispatcher),
         space=space,
         clock=clock,
+        access=Access(keys, Quota()),
     )
     config = uvicorn.Config(
         create_app(context, lifespan),
@@ -129,6 +134,7 @@ class Service:
     listens; jobs are taken, and old ones go on, once the workers are there and the unfinished jobs are known.
     """
 
+    keys: KeyFile | None
     store: SqliteStore
     blobs: Blobs
     directory: DataDirectory
@@ -140,6 +146,8 @@ class Service:
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Everything that outlives the event loop.  ServiceError if there is something wrong with it."""
+        if self.keys is not None:
+            self.keys.load()
         self.store.open()
         try:
             self.blobs.discard_unfinished()

@@ -9,6 +9,10 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+REMEDIES = (
+    "set MILLPOND_API_KEYS_FILE and make keys with `python -m app key add NAME --role submit`,"
+    " or set MILLPOND_AUTH=none if everybody who reaches it may use it"
+)
 
 
 def _comma_separated(value: object) -> object:
@@ -28,9 +32,14 @@ class Settings(BaseSettings):
     port: int = Field(
         8000, ge=0, le=65535, description="port to listen on; 0 takes a free one, told in the log"
     )
-    auth: Literal["none"] | None = Field(
+    api_keys_file: Path | None = Field(
         None,
-        description="`none` lets everybody who reaches the service use it; needed to listen beyond loopback",
+        description="file of API keys, which `python -m app key add` makes; without one there are no keys",
+    )
+    auth: Literal["keys", "none"] | None = Field(
+        None,
+        description="`keys`, if there is a file of them, needs a key of every caller; `none` lets everybody who"
+        " reaches the service use it",
     )
     data_dir: Path = Field(Path("data"), description="directory of the SQLite file and of stored files")
     durability: Literal["process", "power"] = Field(
@@ -105,12 +114,21 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(10.0, ge=0, description="how long running items may go on after SIGTERM")
 
+    @property
+    def key_file(self) -> Path | None:
+        """Where the keys are; None if none are needed."""
+        return None if self.auth == "none" else self.api_keys_file
+
     @model_validator(mode="after")
     def _open_only_when_told(self) -> Self:
-        if self.host not in LOOPBACK and self.auth != "none":
+        if self.auth == "keys" and self.api_keys_file is None:
+            raise ValueError(
+                "MILLPOND_AUTH=keys needs them: set MILLPOND_API_KEYS_FILE to the file they are in"
+            )
+        if self.host not in LOOPBACK and self.auth is None and self.api_keys_file is None:
             raise ValueError(
                 f"MILLPOND_HOST={self.host} can be reached from other machines, and there are no API keys;"
-                " set MILLPOND_AUTH=none if everybody who reaches it may use it"
+                f" {REMEDIES}"
             )
         return self
 

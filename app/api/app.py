@@ -9,6 +9,7 @@ from fastapi_offline import FastAPIOffline
 from app import __version__
 from app.api import control, digests, events, files, health, items, jobs, pages, pool, problems, results
 from app.api.context import Context
+from app.api.gate import Gate
 from app.api.streaming import HeadersOnly
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -27,5 +28,6 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
     for module in (jobs, control, digests, items, results, events, files, pool, health):
         app.include_router(module.router)
     pages.install(app)
+    app.add_middleware(Gate, access=context.access)
     app.add_middleware(HeadersOnly)
     return app

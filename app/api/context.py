@@ -1,15 +1,19 @@
 """What the routes work with."""
 
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
+from app.api.gate import CALLER
 from app.api.multipart import FileWriter
+from app.domain.caller import NOBODY, Caller
 from app.domain.clock import Clock
 from app.domain.engine import Engine
+from app.domain.errors import Gone
+from app.service.access import Access
 from app.service.control import Control
 from app.service.digests import Digests
 from app.service.files import Files
@@ -42,7 +46,10 @@ class ApiSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything a route needs, made once by `app.main`."""
+    """Everything a route needs.  `app.main` makes it once; each request has its own, with jobs as its caller has them.
+
+    Invariant: who takes `jobs` from here finds what the caller sees, and nothing else.
+    """
 
     settings: ApiSettings
     jobs: Jobs
@@ -54,16 +61,26 @@ class Context:
     digests: Digests
     space: Space
     clock: Clock
+    access: Access
+    caller: Caller = NOBODY
 
 
 async def _context(request: Request) -> Context:  # not `def`, which FastAPI would run in a thread
     context = request.app.state.context
     assert isinstance(context, Context)
-    return context
+    caller = request.scope.get(CALLER, NOBODY)
+    jobs = context.jobs.of(caller)
+    return replace(
+        context, caller=caller, jobs=jobs, control=context.control.of(jobs), files=context.files.of(caller)
+    )
 
 
-async def _ready_context(context: "AnyPhase") -> Context:
+async def _ready_context(request: Request, context: "AnyPhase") -> Context:
     await context.jobs.wait_ready()
+    job_id = request.path_params.get("job_id")
+    if job_id is not None and request.method != "PUT" and context.caller.sees_only is not None:
+        with suppress(Gone):  # which each route answers in its own way
+            await context.jobs.get(job_id)
     return context
 
 

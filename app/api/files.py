@@ -55,8 +55,8 @@ async def post_file(request: Request, context: Ctx) -> Response:
 @router.get("/{file_id}")
 async def get_file(request: Request, context: Ctx, file_id: FileId) -> Response:
     """The file's bytes; `Range` and conditional requests work."""
+    noted = await context.files.find(file_id)
     with _opened(context.blobs.path(file_id)) as file:
-        noted = await context.files.find(file_id)
         return _answer(request, file_id, noted, file)
 
 
@@ -116,8 +116,8 @@ class _OpenFile(FileResponse):
 @router.delete("/{file_id}", status_code=204)
 async def delete_file(context: Ctx, file_id: FileId) -> Response:
     """Forget an uploaded file."""
-    await context.files.forget(file_id)
-    context.blobs.path(file_id).unlink(missing_ok=True)
+    if await context.files.forget(file_id):
+        context.blobs.path(file_id).unlink(missing_ok=True)
     return Response(status_code=204)
 
 

@@ -26,6 +26,8 @@ _DISK_RETRY_SECONDS = 5
 STATUS: Mapping[str, int] = {
     "bad-request": 400,
     "malformed": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
     "not-found": 404,
     "method-not-allowed": 405,
     "conflict": 409,

@@ -4,6 +4,8 @@
     ├── RequestError            the caller's fault; the same again will not help
     │   ├── Malformed           cannot be parsed
     │   ├── Invalid             understood, but not right; names each place
+    │   ├── Unauthorized        nobody we know
+    │   ├── Forbidden           not with this key, or not from there
     │   ├── NotFound            never existed, or not yours
     │   ├── Gone                existed; its retention is over
     │   ├── Conflict            not in this state
@@ -71,6 +73,14 @@ class Invalid(RequestError):
 
 class UnknownTask(Invalid):
     code = "unknown-task"
+
+
+class Unauthorized(RequestError):
+    code = "unauthorized"
+
+
+class Forbidden(RequestError):
+    code = "forbidden"
 
 
 class NotFound(RequestError):

@@ -25,17 +25,19 @@ class Query:
     """Is part of the id, or of the label whatever its case."""
     cursor: str | None = None
     """The id of the last job of the page before."""
+    submitted_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """What is known of a file; its bytes lie in the file directory."""
+    """What a caller said of a file; its bytes lie in the file directory, once for all who uploaded them."""
 
     id: str
     size_bytes: int
     name: str | None
     media_type: str
     created_at: datetime
+    uploaded_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Tombstone:
     job_id: str
     fingerprint: str | None
     expired_at: datetime
+    submitted_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ class JobStore(Protocol):
         ...
 
     async def save_job(self, job: Job) -> None:
-        """Write the job's state over what was there; nothing if it is gone."""
+        """Write the job's state over what was there; nothing if it is gone.  What it was born with stays."""
         ...
 
     async def delete_job(self, job_id: str) -> None:
@@ -196,13 +199,22 @@ class JobStore(Protocol):
     # -- Files
 
     async def add_file(self, file: StoredFile) -> None:
-        """Note a file; harmless if it is noted already."""
+        """Note a file; harmless if it is noted already for who uploads it now."""
         ...
 
-    async def get_file(self, file_id: str) -> StoredFile | None: ...
+    async def get_file(self, file_id: str, uploaded_by: str | None = None) -> StoredFile | None:
+        """What this caller said of the file, or if none is named, who uploaded it first."""
+        ...
 
-    async def delete_file(self, file_id: str) -> None:
-        """Forget a file; harmless if it is gone.  Conflict if a job names it."""
+    async def strange_files(self, file_ids: Sequence[str], caller: str) -> list[str]:
+        """Those of the files that the caller did not upload, and that no job of it gave in a result."""
+        ...
+
+    async def delete_file(self, file_id: str, uploaded_by: str | None = None) -> bool:
+        """Forget that this caller, or if none is named anybody, uploaded the file; harmless if nobody did.
+
+        Whether nobody has it any more.  Conflict if a job of the caller, or if none is named any job, names it.
+        """
         ...
 
     async def forget_files(self, file_ids: Sequence[str]) -> list[str]:

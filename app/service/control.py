@@ -20,6 +20,10 @@ class Control:
         self._jobs = jobs
         self._dispatcher = dispatcher
 
+    def of(self, jobs: Jobs) -> "Control":
+        """Control over these jobs: those that a caller sees."""
+        return Control(jobs, self._dispatcher)
+
     async def pause(self, job_id: str) -> JobView:
         """No item starts until the job is resumed; those that run go on.  Conflict if it is being ended."""
         return await self._move(job_id, _paused)
@@ -48,7 +52,7 @@ class Control:
         return view
 
     async def _live(self, job_id: str) -> LiveJob:
-        live = self._dispatcher.live.get(job_id)
+        live = self._jobs.live(job_id)
         if live is None:
             raise _too_late(await self._jobs.get(job_id))
         return live

@@ -1,5 +1,8 @@
 """Files that callers upload and tasks make."""
 
+import copy
+
+from app.domain.caller import ANYBODY, Caller
 from app.domain.clock import Clock
 from app.domain.errors import NotFound
 from app.domain.store import JobStore, StoredFile
@@ -11,17 +14,29 @@ class Files:
     def __init__(self, store: JobStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._caller = ANYBODY
+
+    def of(self, caller: Caller) -> "Files":
+        """Files as this caller has them: what it uploaded, and what its jobs made."""
+        files = copy.copy(self)
+        files._caller = caller
+        return files
 
     async def note(self, file_id: str, size_bytes: int, name: str | None, media_type: str) -> None:
         """Remember an uploaded file; the same bytes again change nothing."""
-        await self._store.add_file(StoredFile(file_id, size_bytes, name, media_type, self._clock.now()))
+        file = StoredFile(file_id, size_bytes, name, media_type, self._clock.now(), self._caller.name)
+        await self._store.add_file(file)
 
     async def find(self, file_id: str) -> StoredFile | None:
-        """What was told at its upload; None for a file that a task made."""
-        return await self._store.get_file(file_id)
+        """What was told at its upload; None for a file that a task made.  NotFound if the caller has no such file."""
+        own = self._caller.sees_only
+        if own is not None and await self._store.strange_files([file_id], own):
+            raise NotFound(f"There is no file {file_id!r}.")
+        return await self._store.get_file(file_id, own)
 
-    async def forget(self, file_id: str) -> None:
-        """Conflict if a job names it; NotFound if nobody uploaded it."""
-        if await self._store.get_file(file_id) is None:
+    async def forget(self, file_id: str) -> bool:
+        """Whether nobody has it any more.  Conflict if a job names it; NotFound if the caller did not upload it."""
+        own = self._caller.sees_only
+        if await self._store.get_file(file_id, own) is None:
             raise NotFound(f"There is no uploaded file {file_id[:80]!r}.")
-        await self._store.delete_file(file_id)
+        return await self._store.delete_file(file_id, own)

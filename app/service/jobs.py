@@ -1,9 +1,10 @@
 """What callers can do with jobs: submit, look, wait, read, cancel, delete.
 
-Invariant: what a caller was told was accepted is stored.
+Invariant: what a caller was told was accepted is stored; what a caller does not see is not there for it.
 """
 
 import asyncio
+import copy
 import difflib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -12,15 +13,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.domain.caller import ANYBODY, Caller
 from app.domain.clock import Clock, new_id
 from app.domain.engine import Engine
-from app.domain.errors import Conflict, Gone, Invalid, NotFound, Unavailable, UnknownTask, problem_of
+from app.domain.errors import Conflict, Gone, Invalid, Unavailable, UnknownTask, problem_of
 from app.domain.item import Block, Page, View, files_named
 from app.domain.job import Counts, Event, Job, Options, Status, kept_seconds, step
 from app.domain.store import Extent, JobStore, Query
 from app.service.dispatcher import Dispatcher, Receipt
 from app.service.feed import Bell
 from app.service.live import LiveJob
+from app.service.sight import Sight
 
 PAGE_BYTES_MAX = 1 << 20
 WAIT_SECONDS_MAX = 60.0
@@ -41,7 +44,6 @@ class Draft:
     idempotency_key: str | None = None
     label: str | None = None
     metadata: Mapping[str, Any] | None = None
-    submitted_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,18 @@ class Jobs:
         self._engine = engine
         self._clock = clock
         self._limits = limits
+        self._sight = Sight(ANYBODY, store, dispatcher.live)
         self._uploading: set[str | None] = set()
         """Idempotency keys of uploads that are on their way."""
         self._ready = asyncio.Event()
         self.closing = asyncio.Event()
         """Set when the service is asked to stop: streams end, and nothing new is taken."""
+
+    def of(self, caller: Caller) -> "Jobs":
+        """The service as this caller has it."""
+        jobs = copy.copy(self)
+        jobs._sight = replace(self._sight, caller=caller)
+        return jobs
 
     # -- Tasks
 
@@ -151,7 +160,7 @@ class Jobs:
         job = self._job(draft, sum(block.count for block in blocks))
         files = files_named(*(block.lines for block in blocks), json.dumps(draft.params).encode())
         try:
-            await self._store.create_job(job, blocks, draft.idempotency_key, files)
+            await self._store.create_job(job, blocks, self._sight.own_key(draft.idempotency_key), files)
         except Conflict:
             if earlier := await self._earlier(draft):  # the same submission, at the same time
                 return earlier
@@ -166,9 +175,11 @@ class Jobs:
         Of several under one id that are on their way at once, the first to be complete makes the job, and the
         others are compared with it.  Conflict while another one with the same Idempotency-Key is on its way.
         """
-        key = draft.idempotency_key
+        key = self._sight.own_key(draft.idempotency_key)
         if key in self._uploading:
-            raise Conflict(f"What {key!r} is the key of is being uploaded right now; try again after that.")
+            raise Conflict(
+                "What this Idempotency-Key is for is being uploaded right now; try again after that."
+            )
         name = f"upload-{self._make_id(self._clock.now())}"
         upload = Upload(self, self._store, name)
         if key is not None:
@@ -189,7 +200,7 @@ class Jobs:
             return earlier
         job = self._job(draft, upload.count)
         try:
-            await self._store.commit_upload(upload.name, job, draft.idempotency_key)
+            await self._store.commit_upload(upload.name, job, self._sight.own_key(draft.idempotency_key))
         except Conflict:
             if earlier := await self._earlier(draft):
                 return earlier
@@ -203,7 +214,9 @@ class Jobs:
 
         Conflict or Invalid if another one did, Gone if its job is no more.
         """
-        if draft.job_id is not None and (job := await self._find(draft.job_id)):
+        if draft.job_id is not None and (job := await self._sight.anybodys_job(draft.job_id)):
+            if not self._sight.caller.sees(job.submitted_by):
+                raise Conflict("This id is taken; choose another one.")
             if job.fingerprint == draft.fingerprint:
                 return Accepted(job.id, replayed=True)
             raise Conflict(
@@ -215,9 +228,10 @@ class Jobs:
                 f"Job {draft.job_id!r} was made by this very submission, and its retention is over;"
                 " DELETE it to forget that too, or choose another id."
             )
-        if draft.idempotency_key is not None and (replay := await self._store.replay(draft.idempotency_key)):
+        key = self._sight.own_key(draft.idempotency_key)
+        if key is not None and (replay := await self._store.replay(key)):
             if replay.fingerprint == draft.fingerprint:
-                if await self._find(replay.job_id) is None:
+                if await self._sight.job(replay.job_id) is None:
                     raise Gone(
                         f"This Idempotency-Key made job {replay.job_id!r}, which is gone; use a new key."
                     )
@@ -239,7 +253,7 @@ class Jobs:
             params=draft.params,
             label=draft.label,
             metadata=draft.metadata,
-            submitted_by=draft.submitted_by,
+            submitted_by=self._sight.caller.name,
             fingerprint=draft.fingerprint,
         )
         if total:
@@ -256,23 +270,27 @@ class Jobs:
 
     async def get(self, job_id: str) -> JobView:
         """The job as it is now.  NotFound if there is none, Gone if its retention is over."""
-        live = self._dispatcher.live.get(job_id)
+        live = self._sight.live(job_id)
         if live is not None:
             return self._view(live)
-        job = await self._find(job_id)
+        job = await self._sight.job(job_id)
         if job is None:
-            raise await self._absent(job_id)
+            raise await self._sight.absent(job_id)
         return JobView(job, job.counts)
 
+    def live(self, job_id: str) -> LiveJob | None:
+        """The job, if it is not finished."""
+        return self._sight.live(job_id)
+
     async def list(self, query: Query) -> Sequence[JobView]:
-        jobs = await self._store.list_jobs(query)
+        jobs = await self._store.list_jobs(replace(query, submitted_by=self._sight.caller.sees_only))
         live = self._dispatcher.live
         return [self._view(live[job.id]) if job.id in live else JobView(job, job.counts) for job in jobs]
 
     async def wait(self, job_id: str, seconds: float) -> JobView:
         """The job once it has finished, or as it is after the time, or when the service is asked to stop."""
         deadline = self._clock.monotonic() + min(seconds, WAIT_SECONDS_MAX)
-        while (live := self._dispatcher.live.get(job_id)) is not None and not self.closing.is_set():
+        while (live := self._sight.live(job_id)) is not None and not self.closing.is_set():
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 break
@@ -281,7 +299,7 @@ class Jobs:
 
     def bell(self, job_id: str) -> Bell | None:
         """What rings when the job changes; None if it can change no more."""
-        live = self._dispatcher.live.get(job_id)
+        live = self._sight.live(job_id)
         return live.bell if live else None
 
     def close(self) -> None:
@@ -297,23 +315,25 @@ class Jobs:
 
         NotFound or Gone if the job has gone: else a reader would take that for the end of its results.
         """
-        settled = job_id not in self._dispatcher.live
+        settled = self._sight.live(job_id) is None
         page = await self._store.read_results(
             job_id, view, after, lines_max=lines_max, bytes_max=bytes_max, settled=settled
         )
-        if settled and not page.count and await self._find(job_id) is None:
-            raise await self._absent(job_id)
+        if self._sight.caller.sees_only is not None or (settled and not page.count):
+            await self._still_there(job_id)
         return page
 
     async def extent(self, job_id: str, view: View, after: int, offset: int = 0) -> Extent:
         """How large a finished job's results are after the first `after` of the view, and where a byte is."""
-        return await self._store.extent(job_id, view, after, offset)
+        extent = await self._store.extent(job_id, view, after, offset)
+        await self._still_there(job_id)
+        return extent
 
     # -- Changing
 
     async def cancel(self, job_id: str) -> tuple[JobView, Receipt]:
         """Ask the job to end; harmless if it has.  The receipt says what that did."""
-        live = self._dispatcher.live.get(job_id)
+        live = self._sight.live(job_id)
         receipt = await self._dispatcher.cancel(live) if live else Receipt(0, 0)
         return await self.get(job_id), receipt
 
@@ -325,21 +345,15 @@ class Jobs:
                 raise Conflict(f"Job {job_id!r} is {view.job.status}; cancel it first.")
         await self._store.delete_job(job_id)
 
+    async def _still_there(self, job_id: str) -> None:
+        """Asked after something was read: before, the job could be deleted and its id taken by another caller."""
+        if await self._sight.job(job_id) is None:
+            raise await self._sight.absent(job_id)
+
     async def _expired(self, job_id: str, fingerprint: str) -> bool:
         """Whether there was a job under this id, of the same content, whose retention is over."""
-        tombstone = await self._store.tombstone(job_id)
+        tombstone = await self._sight.tombstone(job_id)
         return tombstone is not None and tombstone.fingerprint == fingerprint
-
-    async def _absent(self, job_id: str) -> NotFound | Gone:
-        """Why there is no such job."""
-        if tombstone := await self._store.tombstone(job_id):
-            at = tombstone.expired_at.isoformat(timespec="seconds").replace("+00:00", "Z")
-            return Gone(f"Job {job_id!r} was deleted at {at}, its retention_seconds being over.")
-        return NotFound(f"There is no job {job_id[:64]!r}.")
-
-    async def _find(self, job_id: str) -> Job | None:
-        live = self._dispatcher.live.get(job_id)
-        return live.job if live else await self._store.get_job(job_id)
 
     def _view(self, live: LiveJob) -> JobView:
         now = self._clock.monotonic()

@@ -16,7 +16,7 @@ SLACK_SHARE = 0.1
 
 _DELETE_EXPIRED = """
     DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
-    RETURNING id, owner, fingerprint
+    RETURNING id, owner, fingerprint, submitted_by
 """
 
 
@@ -32,8 +32,8 @@ def expire_jobs(connection: sqlite3.Connection, now: datetime, jobs_max: int) ->
     expired = connection.execute(_DELETE_EXPIRED, (now.isoformat(), jobs_max)).fetchall()
     bury(connection, [row["owner"] for row in expired])
     connection.executemany(
-        "INSERT OR REPLACE INTO tombstones (job_id, fingerprint, expired_at) VALUES (?, ?, ?)",
-        [(row["id"], row["fingerprint"], now.isoformat()) for row in expired],
+        "INSERT OR REPLACE INTO tombstones (job_id, fingerprint, expired_at, submitted_by) VALUES (?, ?, ?, ?)",
+        [(row["id"], row["fingerprint"], now.isoformat(), row["submitted_by"]) for row in expired],
     )
     return [row["id"] for row in expired]
 
@@ -53,23 +53,6 @@ def forget(
         (keys_before.isoformat(), rows_max),
     ).rowcount
     return dropped
-
-
-def user_of(connection: sqlite3.Connection, file_id: str) -> str | None:
-    """Some job, or submission under way, that names the file."""
-    row = connection.execute(
-        "SELECT coalesce(jobs.id, 'that is being submitted') FROM file_uses"
-        " JOIN owners ON owners.id = owner AND NOT dead LEFT JOIN jobs USING (owner) WHERE file_id = ?",
-        (file_id,),
-    ).fetchone()
-    return row and str(row[0])
-
-
-def forget_files(connection: sqlite3.Connection, file_ids: Sequence[str]) -> list[str]:
-    """Forget those that nobody names."""
-    unused = [file_id for file_id in file_ids if user_of(connection, file_id) is None]
-    connection.executemany("DELETE FROM files WHERE id = ?", [(file_id,) for file_id in unused])
-    return unused
 
 
 def sweep(connection: sqlite3.Connection, bytes_max: int) -> bool:

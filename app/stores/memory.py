@@ -32,9 +32,12 @@ class MemoryStore:
         self._digests: dict[str, Digest] = {}
         self._tombstones: dict[str, Tombstone] = {}
         self._key_times: dict[str, datetime] = {}
-        self._files: dict[str, StoredFile] = {}
+        self._files: dict[tuple[str, str | None], StoredFile] = {}
+        """By id and who uploaded it, in that order in time."""
         self._file_uses: set[tuple[str, str]] = set()
         """(file id, job id or name of an upload)"""
+        self._made: set[tuple[str, str]] = set()
+        """(file id, id of a job that gave it in a result)"""
 
     def open(self) -> None:
         """Forget uploads that never became jobs."""
@@ -149,7 +152,9 @@ class MemoryStore:
         self._logs = logs
         self._notes.extend(notes)
         self._digests |= {digest.job_id: digest for digest in digests}
-        self._file_uses |= {(file_id, job_id) for job_id, ids in files.items() for file_id in ids}
+        made = {(file_id, job_id) for job_id, ids in files.items() for file_id in ids}
+        self._file_uses |= made
+        self._made |= made
         for job in jobs:
             await self.save_job(job)
 
@@ -196,24 +201,40 @@ class MemoryStore:
     # -- Files
 
     async def add_file(self, file: StoredFile) -> None:
-        self._files.setdefault(file.id, file)
+        self._files.setdefault((file.id, file.uploaded_by), file)
 
-    async def get_file(self, file_id: str) -> StoredFile | None:
-        return self._files.get(file_id)
+    async def get_file(self, file_id: str, uploaded_by: str | None = None) -> StoredFile | None:
+        if uploaded_by is not None:
+            return self._files.get((file_id, uploaded_by))
+        return next((file for file in self._files.values() if file.id == file_id), None)
 
-    async def delete_file(self, file_id: str) -> None:
-        if not await self.forget_files([file_id]):
+    async def strange_files(self, file_ids: Sequence[str], caller: str) -> list[str]:
+        given = {file_id for file_id, job_id in self._made if self._jobs[job_id].submitted_by == caller}
+        return [
+            file_id for file_id in file_ids if file_id not in given and (file_id, caller) not in self._files
+        ]
+
+    async def delete_file(self, file_id: str, uploaded_by: str | None = None) -> bool:
+        users = {user for used, user in self._file_uses if used == file_id}
+        own = {user for user in users if user in self._jobs and self._jobs[user].submitted_by == uploaded_by}
+        if users if uploaded_by is None else own:
             raise Conflict("A job names this file; delete the job first.")
+        if uploaded_by is not None:
+            self._files.pop((file_id, uploaded_by), None)
+            if users or await self.get_file(file_id):
+                return False
+        await self.forget_files([file_id])
+        return True
 
     async def forget_files(self, file_ids: Sequence[str]) -> list[str]:
         used = {file_id for file_id, _ in self._file_uses}
         unused = [file_id for file_id in file_ids if file_id not in used]
-        for file_id in unused:
-            self._files.pop(file_id, None)
+        self._files = {place: file for place, file in self._files.items() if place[0] not in unused}
         return unused
 
     def _drop_uses(self, user: str) -> None:
         self._file_uses = {use for use in self._file_uses if use[1] != user}
+        self._made = {use for use in self._made if use[1] != user}
 
     # -- Keeping house
 
@@ -221,9 +242,9 @@ class MemoryStore:
         due = sorted((job.expires_at, job.id) for job in self._jobs.values() if job.expires_at is not None)
         expired = [job_id for expires_at, job_id in due if expires_at <= now][:jobs_max]
         for job_id in expired:
-            fingerprint = self._jobs[job_id].fingerprint
+            job = self._jobs[job_id]
             await self.delete_job(job_id)
-            self._tombstones[job_id] = Tombstone(job_id, fingerprint, now)
+            self._tombstones[job_id] = Tombstone(job_id, job.fingerprint, now, job.submitted_by)
         return expired
 
     async def forget(self, *, tombstones_before: datetime, keys_before: datetime, rows_max: int) -> int:
@@ -249,6 +270,7 @@ def _matches(job: Job, query: Query) -> bool:
     return (
         query.status in (None, job.status)
         and query.task in (None, job.task)
+        and query.submitted_by in (None, job.submitted_by)
         and (query.text is None or query.text in job.id or query.text.lower() in (job.label or "").lower())
     )
 

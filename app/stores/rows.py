@@ -17,6 +17,10 @@ JOB_COLUMNS = (
     "error", "error_groups", "label", "submitted_by", "retry_of", "fingerprint", "created_at", "started_at", "ended_at",
     "cancel_requested_at", "expires_at",
 )  # fmt: skip
+FILE_COLUMNS = ("id", "uploaded_by", "size_bytes", "name", "media_type", "created_at")
+_BORN_WITH = {"id", "task", "submitted_by", "retry_of", "fingerprint", "created_at"}
+CHANGING_COLUMNS = tuple(column for column in JOB_COLUMNS if column not in _BORN_WITH)
+"""To write the others too, though they stay as they are, would write their indexes anew."""
 
 
 def job_to_row(job: Job) -> dict[str, Any]:
@@ -75,6 +79,11 @@ def row_to_job(row: sqlite3.Row) -> Job:
     )
 
 
+def file_to_row(file: StoredFile) -> tuple[Any, ...]:
+    uploaded_by = file.uploaded_by or ""
+    return (file.id, uploaded_by, file.size_bytes, file.name, file.media_type, file.created_at.isoformat())
+
+
 def row_to_file(row: sqlite3.Row) -> StoredFile:
     return StoredFile(
         id=row["id"],
@@ -82,11 +91,14 @@ def row_to_file(row: sqlite3.Row) -> StoredFile:
         name=row["name"],
         media_type=row["media_type"],
         created_at=datetime.fromisoformat(row["created_at"]),
+        uploaded_by=row["uploaded_by"] or None,
     )
 
 
 def row_to_tombstone(row: sqlite3.Row) -> Tombstone:
-    return Tombstone(row["job_id"], row["fingerprint"], datetime.fromisoformat(row["expired_at"]))
+    return Tombstone(
+        row["job_id"], row["fingerprint"], datetime.fromisoformat(row["expired_at"]), row["submitted_by"]
+    )
 
 
 def note_to_row(note: Note) -> tuple[Any, ...]:

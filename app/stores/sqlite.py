@@ -13,12 +13,15 @@ from app.domain.errors import Conflict, StorageFull
 from app.domain.item import Block, Page, Segment, View
 from app.domain.job import FINISHED, Job, Status
 from app.domain.store import Extent, Note, Query, Replay, StoredFile, Tombstone
-from app.stores import housekeeping
+from app.stores import files, housekeeping
 from app.stores.connection import Database, Durability
 from app.stores.reading import extent, read_page
 from app.stores.rows import (
+    CHANGING_COLUMNS,
+    FILE_COLUMNS,
     JOB_COLUMNS,
     digest_to_row,
+    file_to_row,
     job_to_row,
     note_to_row,
     row_to_digest,
@@ -33,7 +36,7 @@ _INSERT_JOB = (
     f"INSERT INTO jobs (owner, {', '.join(JOB_COLUMNS)})"
     f" VALUES (:owner, {', '.join(f':{column}' for column in JOB_COLUMNS)})"
 )
-_UPDATE_JOB = f"UPDATE jobs SET {', '.join(f'{c} = :{c}' for c in JOB_COLUMNS)} WHERE id = :id"
+_UPDATE_JOB = f"UPDATE jobs SET {', '.join(f'{c} = :{c}' for c in CHANGING_COLUMNS)} WHERE id = :id"
 _OWNER = "(SELECT owner FROM jobs WHERE id = ?)"
 _UNFINISHED = [str(status) for status in Status if status not in FINISHED]
 
@@ -119,6 +122,7 @@ class SqliteStore:
         conditions = {
             "status = :status": query.status,
             "task = :task": query.task,
+            "submitted_by = :submitted_by": query.submitted_by,
             "(instr(id, :text) OR instr(lower(coalesce(label, '')), lower(:text)))": query.text,
             "seq < (SELECT seq FROM jobs WHERE id = :cursor)": query.cursor,
         }
@@ -128,6 +132,7 @@ class SqliteStore:
             {
                 "status": query.status and str(query.status),
                 "task": query.task,
+                "submitted_by": query.submitted_by,
                 "text": query.text,
                 "cursor": query.cursor,
                 "limit": query.limit,
@@ -184,6 +189,8 @@ class SqliteStore:
         notes: Sequence[Note] = (),
         digests: Sequence[Digest] = (),
     ) -> None:
+        named = files
+
         def change(connection: sqlite3.Connection) -> None:
             connection.executemany(
                 "INSERT INTO segments (owner, first, count, failed, done_before, failed_before, lines)"
@@ -194,8 +201,9 @@ class SqliteStore:
                 ],
             )
             connection.executemany(
-                f"INSERT OR IGNORE INTO file_uses (owner, file_id) VALUES ({_OWNER}, ?)",
-                [(job_id, file_id) for job_id, ids in files.items() for file_id in ids],
+                f"INSERT INTO file_uses (owner, file_id, made) VALUES ({_OWNER}, ?, 1)"
+                " ON CONFLICT DO UPDATE SET made = 1",
+                [(job_id, file_id) for job_id, ids in named.items() for file_id in ids],
             )
             connection.executemany(
                 "INSERT INTO notes (owner, item, attempt, at, error, log, death)"
@@ -251,24 +259,25 @@ class SqliteStore:
 
     async def add_file(self, file: StoredFile) -> None:
         await self._execute(
-            "INSERT OR IGNORE INTO files (id, size_bytes, name, media_type, created_at) VALUES (?, ?, ?, ?, ?)",
-            (file.id, file.size_bytes, file.name, file.media_type, file.created_at.isoformat()),
+            f"INSERT OR IGNORE INTO files ({', '.join(FILE_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?)",
+            file_to_row(file),
         )
 
-    async def get_file(self, file_id: str) -> StoredFile | None:
-        rows = await self._rows("SELECT * FROM files WHERE id = ?", (file_id,))
+    async def get_file(self, file_id: str, uploaded_by: str | None = None) -> StoredFile | None:
+        rows = await self._rows(
+            "SELECT * FROM files WHERE id = ? AND uploaded_by = coalesce(?, uploaded_by) ORDER BY created_at LIMIT 1",
+            (file_id, uploaded_by),
+        )
         return row_to_file(rows[0]) if rows else None
 
-    async def delete_file(self, file_id: str) -> None:
-        def change(connection: sqlite3.Connection) -> None:
-            if user := housekeeping.user_of(connection, file_id):
-                raise Conflict(f"Job {user} names this file; delete the job first.")
-            connection.execute("DELETE FROM files WHERE id = ?", (file_id,))
+    async def strange_files(self, file_ids: Sequence[str], caller: str) -> list[str]:
+        return await self._database.read(lambda connection: files.strange(connection, file_ids, caller))
 
-        await self._database.write(change)
+    async def delete_file(self, file_id: str, uploaded_by: str | None = None) -> bool:
+        return await self._database.write(lambda connection: files.delete(connection, file_id, uploaded_by))
 
     async def forget_files(self, file_ids: Sequence[str]) -> list[str]:
-        return await self._database.write(lambda connection: housekeeping.forget_files(connection, file_ids))
+        return await self._database.write(lambda connection: files.forget(connection, file_ids))
 
     # -- Keeping house
 

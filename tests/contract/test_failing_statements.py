@@ -71,6 +71,7 @@ CALLS: dict[str, Call] = {
     "extent": lambda store: store.extent("j", View("index", "succeeded"), 0, 9),
     "add_file": lambda store: store.add_file(OTHER),
     "get_file": lambda store: store.get_file(FILE.id),
+    "strange_files": lambda store: store.strange_files([FILE.id, "unknown"], "etl"),
     "delete_file": lambda store: store.delete_file(FILE.id),
     "forget_files": lambda store: store.forget_files([FILE.id, "unknown"]),
     "expire_jobs": lambda store: store.expire_jobs(LATER, 9),

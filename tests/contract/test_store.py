@@ -272,7 +272,8 @@ def test_unfinished_jobs_are_oldest_first(five_jobs: JobStore, run: Run) -> None
 
 def test_a_saved_job_is_as_it_was_saved(store: JobStore, run: Run) -> None:
     """Its items, its results and its place in lists stay."""
-    run(store.create_job(a_job("full"), [a_block()], "key"))
+    born = {name: getattr(FULL_JOB, name) for name in ("task", "submitted_by", "retry_of", "fingerprint")}
+    run(store.create_job(a_job("full", **born), [a_block()], "key"))
     run(store.create_job(a_job("later"), [a_block()]))
     run(store.append_results([Log("full").segment(0, [False])], [], {}))
 

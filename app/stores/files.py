@@ -1,0 +1,56 @@
+"""Which files are whose.
+
+A file is there once, however many uploaded it; each has a row for it, and each job that names it a use of it.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+
+from app.domain.errors import Conflict
+
+_USERS = """
+    SELECT coalesce(jobs.id, 'that is being submitted') FROM file_uses
+    JOIN owners ON owners.id = owner AND NOT dead LEFT JOIN jobs USING (owner) WHERE file_id = ?
+"""
+
+
+def strange(connection: sqlite3.Connection, file_ids: Sequence[str], caller: str) -> list[str]:
+    """Those that the caller neither uploaded nor was given by a job."""
+    return [
+        file_id
+        for file_id in file_ids
+        if not connection.execute(
+            "SELECT 1 FROM files WHERE id = ? AND uploaded_by = ? UNION ALL"
+            " SELECT 1 FROM file_uses JOIN jobs USING (owner) WHERE file_id = ? AND made AND submitted_by = ?",
+            (file_id, caller, file_id, caller),
+        ).fetchone()
+    ]
+
+
+def delete(connection: sqlite3.Connection, file_id: str, uploaded_by: str | None) -> bool:
+    """Forget that the caller, or anybody, uploaded it; whether it is nobody's now."""
+    if uploaded_by is None:
+        own = _user_of(connection, file_id)
+    else:
+        row = connection.execute(f"{_USERS} AND submitted_by = ?", (file_id, uploaded_by)).fetchone()
+        own = row and str(row[0])
+    if own:
+        raise Conflict(f"Job {own} names this file; delete the job first.")
+    connection.execute(
+        "DELETE FROM files WHERE id = ? AND uploaded_by = coalesce(?, uploaded_by)", (file_id, uploaded_by)
+    )
+    others = connection.execute("SELECT 1 FROM files WHERE id = ?", (file_id,)).fetchone()
+    return others is None and _user_of(connection, file_id) is None
+
+
+def forget(connection: sqlite3.Connection, file_ids: Sequence[str]) -> list[str]:
+    """Forget those that no job names."""
+    unused = [file_id for file_id in file_ids if _user_of(connection, file_id) is None]
+    connection.executemany("DELETE FROM files WHERE id = ?", [(file_id,) for file_id in unused])
+    return unused
+
+
+def _user_of(connection: sqlite3.Connection, file_id: str) -> str | None:
+    """Some job, or submission under way, that names the file."""
+    row = connection.execute(_USERS, (file_id,)).fetchone()
+    return row and str(row[0])

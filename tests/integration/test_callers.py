@@ -1,0 +1,224 @@
+"""Callers see and touch what is theirs, and nothing tells them of the rest."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import httpx
+import pytest
+
+from bench.server import Server
+from tests.integration.answers import (
+    Document,
+    an_id,
+    document_of,
+    ended,
+    lines_of,
+    problem_of,
+    put,
+    submitted,
+)
+from tests.integration.callers import as_caller, bearer, serving_keys
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
+    """One service with keys for all tests of this file."""
+    with serving_keys(tmp_path_factory.mktemp("keyed")) as running:
+        yield running
+
+
+@pytest.fixture
+def server(keyed: tuple[Server, dict[str, str]]) -> Server:
+    return keyed[0]
+
+
+@pytest.fixture
+def keys(keyed: tuple[Server, dict[str, str]]) -> dict[str, str]:
+    return keyed[1]
+
+
+@pytest.fixture
+def ann(server: Server, keys: dict[str, str]) -> Iterator[httpx.Client]:
+    with as_caller(server, keys["ann"]) as api:
+        yield api
+
+
+@pytest.fixture
+def bob(server: Server, keys: dict[str, str]) -> Iterator[httpx.Client]:
+    with as_caller(server, keys["bob"]) as api:
+        yield api
+
+
+@pytest.fixture
+def boss(server: Server, keys: dict[str, str]) -> Iterator[httpx.Client]:
+    with as_caller(server, keys["boss"]) as api:
+        yield api
+
+
+@pytest.fixture
+def job(ann: httpx.Client) -> Document:
+    """A finished job of ann's."""
+    return ended(ann, submitted(ann, "echo", ["secret"], label="ann's label")["id"])
+
+
+def alike(one: httpx.Response, other: httpx.Response, *names: str) -> bool:
+    """Whether two answers are the same but for the names they were asked for."""
+    texts = [response.text for response in (one, other)]
+    for number, name in enumerate(names):
+        texts[number] = texts[number].replace(name, "NAME")
+    heads = [
+        {key: value for key, value in response.headers.items() if key not in ("date", "content-length")}
+        for response in (one, other)
+    ]
+    return one.status_code == other.status_code and texts[0] == texts[1] and heads[0] == heads[1]
+
+
+def test_without_a_key_nobody_comes_in(server: Server) -> None:
+    """401, which names the way in; a key that is none is told apart from none, and no key is told back."""
+    with httpx.Client(base_url=server.url, trust_env=False, verify=False) as api:
+        missing = problem_of(answer := api.get("/v1/jobs"), 401)
+        wrong = problem_of(api.get("/v1/jobs", headers=bearer("millpond_guess")), 401)
+
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert "Authorization: Bearer" in missing["detail"]
+    assert missing["detail"] != wrong["detail"]
+    assert "guess" not in str(wrong)
+
+
+def test_a_job_says_who_submitted_it(job: Document, boss: httpx.Client) -> None:
+    """By the name of the key's caller; an admin sees it."""
+    assert job["submitted_by"] == "ann"
+    assert document_of(boss.get(f"/v1/jobs/{job['id']}"))["submitted_by"] == "ann"
+
+
+def test_another_keys_job_of_the_same_name_is_seen(
+    server: Server, keys: dict[str, str], job: Document
+) -> None:
+    """Keys may share a name: one submits, the other looks, and may not submit."""
+    with as_caller(server, keys["ann-read"]) as reader:
+        assert document_of(reader.get(f"/v1/jobs/{job['id']}"))["id"] == job["id"]
+        problem_of(reader.post("/v1/jobs", json={"task": "sqrt", "items": []}), 403)
+
+
+def test_anothers_job_is_as_if_it_never_was(job: Document, bob: httpx.Client) -> None:
+    """Whatever is asked of it, the answer is the same as for an id that nobody ever used, byte for byte."""
+    other = an_id("never")
+    for method, path in (
+        ("GET", ""), ("HEAD", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/results"), ("GET", "/events"),
+        ("GET", "/results.jsonl"), ("GET", "/results.jsonl?follow=1"), ("GET", "/items/0"), ("GET", "/items/9"),
+    ):  # fmt: skip
+        theirs = bob.request(method, f"/v1/jobs/{job['id']}{path}")
+        nobodys = bob.request(method, f"/v1/jobs/{other}{path}")
+
+        assert theirs.status_code == 404, (method, path)
+        assert alike(theirs, nobodys, job["id"], other), (method, path)
+
+
+def test_a_list_has_no_place_for_others_jobs(
+    ann: httpx.Client, bob: httpx.Client, boss: httpx.Client
+) -> None:
+    """Pages are as long as asked for however many jobs of others lie between; an admin's list has all."""
+    mine = []
+    for _ in range(5):
+        submitted(bob, "echo", [1], label="of bob")
+        mine.append(submitted(ann, "echo", [1], label="paging")["id"])
+
+    first = document_of(ann.get("/v1/jobs", params={"limit": 2, "q": "paging"}))
+    second = document_of(ann.get("/v1/jobs", params={"limit": 2, "cursor": first["next_cursor"]}))
+
+    assert [job["id"] for job in first["jobs"] + second["jobs"]] == mine[:0:-1]
+    assert {job["submitted_by"] for job in document_of(ann.get("/v1/jobs"))["jobs"]} == {"ann"}
+    assert {job["submitted_by"] for job in document_of(boss.get("/v1/jobs"))["jobs"]} >= {"ann", "bob"}
+    assert document_of(bob.get("/v1/jobs", params={"q": "paging"}))["jobs"] == []
+
+
+def test_anothers_job_is_no_cursor(job: Document, bob: httpx.Client) -> None:
+    """It is answered like one that is gone."""
+    other = an_id("never")
+
+    theirs = bob.get("/v1/jobs", params={"cursor": job["id"]})
+
+    assert theirs.status_code == 422
+    assert alike(theirs, bob.get("/v1/jobs", params={"cursor": other}), job["id"], other)
+
+
+def test_a_taken_id_tells_nothing_but_that(ann: httpx.Client, bob: httpx.Client) -> None:
+    """409 for the same content as for another: whose it is, and what, stays unknown."""
+    name = an_id()
+    put_as = {"content": b"1\n2\n", "params": {"task": "square"}}
+    ann.put(f"/v1/jobs/{name}", **put_as).raise_for_status()  # type: ignore[arg-type]
+
+    same = problem_of(bob.put(f"/v1/jobs/{name}", **put_as), 409)  # type: ignore[arg-type]
+    other = problem_of(bob.put(f"/v1/jobs/{name}", content=b"3\n", params={"task": "echo"}), 409)
+
+    assert same == other
+    assert "ann" not in str(same)
+    assert document_of(ann.put(f"/v1/jobs/{name}", **put_as))["id"] == name  # type: ignore[arg-type]
+
+
+def test_idempotency_keys_are_each_callers_own(ann: httpx.Client, bob: httpx.Client) -> None:
+    """The same key of another caller makes another job."""
+    body = {"task": "echo", "items": ["one"]}
+    header = {"Idempotency-Key": an_id("key")}
+
+    of_ann = ann.post("/v1/jobs", json=body, headers=header)
+    of_bob = bob.post("/v1/jobs", json=body, headers=header)
+    again = bob.post("/v1/jobs", json=body, headers=header)
+
+    assert document_of(of_bob)["id"] != document_of(of_ann)["id"]
+    assert "idempotent-replayed" not in of_bob.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    assert document_of(again)["id"] == document_of(of_bob)["id"]
+
+
+def test_a_reader_of_a_job_does_not_get_the_next_one_of_its_id(ann: httpx.Client, bob: httpx.Client) -> None:
+    """A slow reader of results, whose job was deleted and whose id another caller took, gets nothing of that."""
+    name = an_id()
+    big = "x" * 100_000
+    put(ann, "task=echo")  # the worker is warm
+    ann.put(f"/v1/jobs/{name}?task=echo", content=f'"{big}"\n' * 150).raise_for_status()
+    ended(ann, name)
+
+    with ann.stream("GET", f"/v1/jobs/{name}/results.jsonl") as response:
+        pieces = response.iter_raw(1024)
+        got = next(pieces)
+        with as_caller_of(ann) as other:
+            other.delete(f"/v1/jobs/{name}").raise_for_status()
+        bob.put(f"/v1/jobs/{name}?task=echo", content=b'"of bob"\n' * 10_000).raise_for_status()
+        ended(bob, name)
+        with suppress(httpx.RemoteProtocolError):  # the body ends before it is whole
+            for piece in pieces:
+                got += piece
+
+    assert b"of bob" not in got
+
+    assert len(lines_of(bob.get(f"/v1/jobs/{name}/results.jsonl").content)) == 10_000
+
+
+def as_caller_of(api: httpx.Client) -> httpx.Client:
+    """Another connection of the same caller."""
+    return httpx.Client(base_url=api.base_url, headers=api.headers, trust_env=False, verify=False)
+
+
+def test_a_file_is_there_for_who_uploaded_it(
+    ann: httpx.Client, bob: httpx.Client, boss: httpx.Client
+) -> None:
+    """For another it is as if it never was, until it uploads the same bytes; then each has its own name for it."""
+    file = document_of(ann.post("/v1/files", params={"name": "plans.txt"}, content=b"the plans"))["file"]
+    never = f"sha256-{'0' * 64}"
+
+    for method in ("GET", "HEAD", "DELETE"):
+        theirs, nobodys = (bob.request(method, f"/v1/files/{name}") for name in (file, never))
+        assert theirs.status_code == 404
+        assert alike(theirs, nobodys, file, never)
+    known = bob.get(f"/v1/files/{file}", headers={"If-None-Match": "*", "Range": "bytes=0-1"})
+    assert known.status_code == 404
+    assert boss.get(f"/v1/files/{file}").content == b"the plans"
+
+    bob.post("/v1/files", params={"name": "guess.txt"}, content=b"the plans").raise_for_status()
+    answer = bob.get(f"/v1/files/{file}")
+    assert answer.content == b"the plans"
+    assert "plans.txt" not in answer.headers["content-disposition"]
+    assert bob.delete(f"/v1/files/{file}").status_code == 204
+    assert bob.get(f"/v1/files/{file}").status_code == 404
+    assert ann.get(f"/v1/files/{file}").content == b"the plans"
