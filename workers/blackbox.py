@@ -22,6 +22,8 @@ LOG_TAIL_BYTES = 12 << 10
 LOG_KEPT_BYTES = 1 << 20
 """Beyond this the pool takes the middle out of what a worker has printed."""
 
+_CALLERS = ("/workers/chunk.py", "/workers/light.py")
+"""Where tasks are called from."""
 _PUNCH_HOLE_KEEP_SIZE = 0x03
 _PAGE = 4096
 
@@ -43,13 +45,14 @@ class Recorder:
         sys.stderr = _unbuffered(2)
         os.lseek(fd, LOG_START, os.SEEK_SET)  # 1 and 2 share this position
         self._log = fd
-        self._first = ctypes.c_char.from_buffer(mmap.mmap(fd, STACK_BYTES), LOG_START)
+        self.first = memoryview(mmap.mmap(fd, STACK_BYTES))[LOG_START:]
+        """One byte, which is 0 while nothing was printed; for who has no time to ask `printed`."""
         # A position of its own in the same memory.
         self.stack_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDWR)
 
     def printed(self) -> bool:
         """Whether there is anything since `take`, from Python, from C or from a child; costs next to nothing."""
-        return self._first.value != b"\0"
+        return self.first[0] != 0
 
     def take(self) -> str:
         """What was printed since the last time, shortened; empty if nothing."""
@@ -57,7 +60,7 @@ class Recorder:
             return ""
         text = _log(self._log)
         os.ftruncate(self._log, STACK_BYTES)
-        self._first.value = b"\0"
+        self.first[0] = 0
         os.lseek(self._log, LOG_START, os.SEEK_SET)
         return text
 
@@ -115,7 +118,7 @@ def _own_frames(stack: str) -> str:
     """faulthandler's text, innermost frame first, up to where our own code called the task."""
     lines = []
     for line in stack.splitlines():
-        if "/workers/chunk.py" in line:
+        if any(place in line for place in _CALLERS):
             break
         lines.append(line)
     return "\n".join(lines)

@@ -21,15 +21,23 @@ from workers.context import HERE, Here
 from workers.describe import describe_exception
 from workers.files import File
 from workers.interrupt import Interrupter, Why
+from workers.light import PLAIN, STRETCH_ITEMS, Stretch, decoded, valid
 from workers.limits import ChildLimits, rss_bytes
-from workers.report import DECODE_ERRORS, InvalidInput, InvalidOutput, Order, Report, TooLarge
+from workers.report import (
+    DECODE_ERRORS,
+    LINE_BYTES_MAX,
+    InvalidInput,
+    InvalidOutput,
+    Order,
+    Report,
+    TooLarge,
+    Work,
+)
 from workers.task import TaskSpec
 from workers.wire import Frame, Kind, Marks
 
 FLUSH_SECONDS = 0.050
 FLUSH_BYTES = 256 << 10
-LINE_BYTES_MAX = 64 << 20
-"""A longer result is refused as `too_large`."""
 LOOK_SECONDS = 0.001
 """After an item that took this long it costs little to look at the memory."""
 SLOW_SECONDS = 0.020
@@ -37,7 +45,6 @@ SLOW_SECONDS = 0.020
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-_PLAIN = frozenset({int, bool, str, type(None)})
 
 
 def bind(spec: TaskSpec, params: Mapping[str, Any], item: object) -> dict[str, Any]:
@@ -113,8 +120,11 @@ def caller(spec: TaskSpec, params: dict[str, Any]) -> Callable[[bytes], Any]:
 
 def encode(spec: TaskSpec, files: list[str], value: object) -> bytes:
     """The output as JSON; ids of the files it names are added to `files`.  InvalidOutput if it has no form."""
-    if type(value) in _PLAIN or (type(value) is float and math.isfinite(value)):
-        return _encode(value)
+    if type(value) in PLAIN or (type(value) is float and math.isfinite(value)):
+        try:
+            return _encode(value)
+        except UnicodeEncodeError as error:
+            raise InvalidOutput(str(error)) from None
 
     def foreign(value: Any) -> Any:
         if isinstance(value, File):
@@ -157,6 +167,7 @@ class Runner:
         self._send = send
         self._limits = limits
         self._items = 0
+        self._flush_at = 0.0
         self._baseline_bytes = rss_bytes()
         self.leaving = False
         """Whether the worker has done enough and should be replaced."""
@@ -166,27 +177,62 @@ class Runner:
         header, _, body = frame.body.partition(b"\n")
         order = Order.parse(header)
         spec = self._specs[order.task]
-        limit = self._marks.limits[order.limit]
+        report = Report(frame, order, spec.options.no_retry_on, self._marks, self._send)
+        work = Work(frame, order, spec, report, Here(report, frame.first))
+        HERE.set(work.here)
+        self._interrupter.limit_seconds = order.timeout_seconds
+        self._flush_at = time.perf_counter() + FLUSH_SECONDS
+        if not (order.light and self._run_together(work, body)):
+            self._run_each(work, body.split(b"\n")[:-1])  # what follows the last newline is nothing
+        if self._interrupter.signalled:
+            self._interrupter.settle()
+        report.flush()
+        self._done(frame.chunk_id)
+        self._marks.mark.value = 0
+
+    def _run_together(self, work: Work, body: bytes) -> bool:
+        """Run items that take next to no time; False if nothing was done, since these must run one by one."""
+        many, count = work.spec.many, work.frame.count
+        if many is None or not work.plain or self._items + count >= self._limits.items_max:
+            return False
+        items = decoded(body, count)
+        if items is None:
+            return False
+        stretch = Stretch(
+            work, self._marks, self._interrupter, self._recorder, self._former(work), self._took
+        )
+        lines: list[bytes] = []
+        for position in range(0, count, STRETCH_ITEMS):
+            part = slice(position, position + STRETCH_ITEMS)
+            if (values := valid(many, items[part])) is not None:
+                goes_on = stretch.run(values, position)
+                self._items += len(values)
+                self._took(work.report, 0.0)
+            else:
+                lines = lines or body.split(b"\n")[:-1]
+                goes_on = self._run_each(work, lines[part], position)
+            if not goes_on or self.leaving:
+                break
+        return True
+
+    def _run_each(self, work: Work, lines: list[bytes], position: int = 0) -> bool:
+        """Run items one by one, the first of which has this position in the chunk; False if that ends there."""
+        frame, report, here = work.frame, work.report, work.here
+        limit = self._marks.limits[work.order.limit]
         mark = self._marks.mark
         base = frame.chunk_id << 32
         clock = time.perf_counter
         printed = self._recorder.printed
         interrupter = self._interrupter
-        interrupter.limit_seconds = order.timeout_seconds
-        report = Report(frame, order, spec.options.no_retry_on, self._marks, self._send)
-        here = Here(report, frame.first)
-        HERE.set(here)
-        execute = self._executor(spec, order, report)
+        execute = self._executor(work)
         started = clock()  # of the item that runs: when the one before it ended
-        flush_at = started + FLUSH_SECONDS
-        lines = body.split(b"\n")[:-1]  # what follows the last newline is nothing
-        for position, line in enumerate(lines, start=1):
-            mark.value = base + position
+        for number, line in enumerate(lines, start=position + 1):
+            mark.value = base + number
             # First say what is about to start, then look whether it may: the pool does it the other way round.
-            if position > limit.value:
+            if number > limit.value:
                 mark.value = base
-                break
-            index = here.index = frame.first + position - 1
+                return False
+            index = here.index = frame.first + number - 1
             try:
                 output = execute(line)
             except BaseException as error:
@@ -194,7 +240,7 @@ class Runner:
                 if interrupter.hit is Why.CANCELLED:
                     self._recorder.take()  # nobody asks for it, and it must not become the next item's
                     mark.value = base
-                    break
+                    return False
                 report.failed(index, line, error, interrupter.hit, self._recorder.take(), now - started)
             else:
                 now = clock()
@@ -205,26 +251,33 @@ class Runner:
             if interrupter.signalled:
                 interrupter.settle()
             took, started = now - started, now
-            if took >= SLOW_SECONDS or now >= flush_at or report.bytes >= FLUSH_BYTES:
-                report.flush()
+            if took >= LOOK_SECONDS or now >= self._flush_at or report.bytes >= FLUSH_BYTES:
+                self._took(report, took)
                 started = clock()
-                flush_at = started + FLUSH_SECONDS
-                self._look_at_memory()
-            elif took >= LOOK_SECONDS:
-                self._look_at_memory()
             if self._items >= self._limits.items_max or self.leaving:
                 self.leaving = True
                 mark.value = base
-                break
-        if interrupter.signalled:
-            interrupter.settle()
-        report.flush()
-        self._done(frame.chunk_id)
-        mark.value = 0
+                return False
+        return True
 
-    def _executor(self, spec: TaskSpec, order: Order, report: Report) -> Callable[[bytes], bytes]:
+    def _took(self, report: Report, seconds: float) -> None:
+        """An item took this long: perhaps it is time to send results, or to look at the memory."""
+        now = time.perf_counter()
+        if seconds >= SLOW_SECONDS or now >= self._flush_at or report.bytes >= FLUSH_BYTES:
+            report.flush()
+            self._flush_at = time.perf_counter() + FLUSH_SECONDS
+            self._look_at_memory()
+        elif seconds >= LOOK_SECONDS:
+            self._look_at_memory()
+
+    def _former(self, work: Work) -> Callable[[object], bytes]:
+        """A function from an output to its form in JSON."""
+        return lambda output: checked(encode(work.spec, work.report.files, output))
+
+    def _executor(self, work: Work) -> Callable[[bytes], bytes]:
         """A function from an item's line to its output; interruptible, and never past its end."""
-        call = caller(spec, order.params)
+        call = caller(work.spec, work.order.params)
+        spec, report = work.spec, work.report
         interrupter = self._interrupter
 
         def execute(line: bytes) -> bytes:

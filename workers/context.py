@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sized
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,6 +27,8 @@ class Here:
 
     reporter: Reporter
     index: int
+    ended: Sized = ()
+    """Items that have ended since that one began; of those that run one by one, none."""
     told_at: float = 0.0
 
 
@@ -39,4 +42,6 @@ def report_progress(share: float, message: str = "") -> None:
     if here is None or (now - here.told_at < REPORT_SECONDS and share < 1):
         return
     here.told_at = now
-    here.reporter.progress(here.index, min(max(float(share), 0.0), 1.0), message[:MESSAGE_CHARS_MAX])
+    here.reporter.progress(
+        here.index + len(here.ended), min(max(float(share), 0.0), 1.0), message[:MESSAGE_CHARS_MAX]
+    )

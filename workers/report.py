@@ -10,12 +10,16 @@ from typing import Any
 
 import msgspec
 
+from workers.context import Here
 from workers.describe import describe_exception
 from workers.interrupt import Why
+from workers.task import TaskSpec
 from workers.wire import Frame, Kind, Marks
 
 SHOWN_SECONDS = 0.001
 """Shorter durations are not worth a place in every line."""
+LINE_BYTES_MAX = 64 << 20
+"""A longer result is refused as `too_large`."""
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode = msgspec.json.Decoder().decode
@@ -52,6 +56,7 @@ class Order:
     key_field: str | None
     timeout_seconds: float | None
     limit: int
+    light: bool = False
 
     @classmethod
     def parse(cls, header: bytes) -> "Order":
@@ -77,6 +82,7 @@ class Report:
         self._send = send
         self._start = frame.first
         self._lines: list[bytes] = []
+        self._count = 0
         self._failed = 0
         self.files: list[str] = []
         """Ids of the files that the lines name."""
@@ -85,11 +91,26 @@ class Report:
     def succeeded(self, index: int, item: bytes, output: bytes, seconds: float) -> None:
         self._add(index, self._line(index, item, b',"output":' + output, seconds))
 
+    def succeeded_all(self, first: int, count: int, lines: bytes) -> None:
+        """Items from `first` on have succeeded, in less than what is shown, and these are their lines."""
+        self._add(first, lines[:-1], count)
+
     def failed(
-        self, index: int, item: bytes, error: BaseException, hit: Why | None, log: str, seconds: float
+        self,
+        index: int,
+        item: bytes,
+        error: BaseException,
+        hit: Why | None,
+        log: str,
+        seconds: float,
+        *,
+        our_frames: int = 3,
     ) -> None:
-        """The item's failure; or, with attempts to spare, a report that it should run again."""
-        failure = failure_of(error, hit)
+        """The item's failure; or, with attempts to spare, a report that it should run again.
+
+        `our_frames` stand above the task's own in the traceback.
+        """
+        failure = failure_of(error, hit, our_frames)
         if log:
             failure["log"] = log
         again = failure["kind"] in RETRIED and not isinstance_safely(error, self._no_retry_on)
@@ -115,17 +136,18 @@ class Report:
         header = json.dumps(self.files).encode() if self.files else b""
         body = b"%b\n%b\n" % (header, b"\n".join(self._lines))
         self._marks.sending.value = 1
-        self._send(Frame(Kind.PART, body, self._chunk_id, self._start, len(self._lines), self._failed))
+        self._send(Frame(Kind.PART, body, self._chunk_id, self._start, self._count, self._failed))
         self._marks.sending.value = 0
         self._lines.clear()
         self.files.clear()
-        self._failed = self.bytes = 0
+        self._count = self._failed = self.bytes = 0
 
-    def _add(self, index: int, line: bytes) -> None:
+    def _add(self, index: int, lines: bytes, count: int = 1) -> None:
         if not self._lines:
             self._start = index
-        self._lines.append(line)
-        self.bytes += len(line)
+        self._lines.append(lines)
+        self._count += count
+        self.bytes += len(lines)
 
     def _line(self, index: int, item: bytes, rest: bytes, seconds: float) -> bytes:
         order = self._order
@@ -135,17 +157,34 @@ class Report:
         return b'{"index":%d%b%b%b%b}' % (index, key, rest, attempts, took)
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A chunk that runs."""
+
+    frame: Frame
+    order: Order
+    spec: TaskSpec
+    report: Report
+    here: Here
+
+    @property
+    def plain(self) -> bool:
+        """Whether the items are all there is to a call, and the outputs to a line."""
+        order = self.order
+        return order.attempt == 1 and order.key_field is None and not order.params
+
+
 RETRIED = frozenset({"exception", "timeout", "out_of_memory"})
 """What may go better another time; an input or output that is not right will not."""
 
 
-def failure_of(error: BaseException, hit: Why | None) -> dict[str, Any]:
+def failure_of(error: BaseException, hit: Why | None, our_frames: int) -> dict[str, Any]:
     """The `error` member of a failed item's line."""
     # `type(…) is`: an exception of the task's own may lie about its class, or raise when asked for it.
     if (kind := _OUR_KINDS.get(type(error))) and hit is None:
         return {"kind": kind, "type": type(error).__name__, "message": str(error)}
     kind = "timeout" if hit is Why.TIMEOUT else "out_of_memory" if type(error) is MemoryError else "exception"
-    failure = {"kind": kind, **describe_exception(error, skip_frames=3)}
+    failure = {"kind": kind, **describe_exception(error, skip_frames=our_frames)}
     if kind == "out_of_memory":
         failure["message"] = failure["message"] or "there was no memory left for what the task asked for"
     return failure

@@ -60,6 +60,8 @@ class Chunk(Protocol):
     def concurrency(self) -> int: ...
     @property
     def alone(self) -> bool: ...
+    @property
+    def light(self) -> bool: ...
 
 
 class Listener(Protocol):
@@ -199,6 +201,7 @@ class Slot:
             "key_field": chunk.key_field,
             "timeout_seconds": chunk.timeout_seconds,
             "limit": limit,
+            "light": chunk.light,
         }
         body = json.dumps(order).encode() + b"\n" + chunk.lines
         return Frame(Kind.CHUNK, body, chunk.id, chunk.first, chunk.count)
@@ -297,7 +300,9 @@ class Slot:
         guilty = self._guilty()
         lost, self._given = self._given, {}
         for given in lost.values():
-            culprit = guilty[1] if guilty and guilty[0] is given else None
+            # Of those that share a mark nobody can say which it was: they will run again, one by one.
+            known = guilty is not None and guilty[0] is given and not given.chunk.light
+            culprit = guilty[1] if guilty and known else None
             error = {}
             if culprit is not None:
                 error = error_of(exit_, self.kill_reason, self.pid, given.chunk.timeout_seconds)

@@ -130,6 +130,8 @@ class TaskSpec:
     output: TypeAdapter[Any]
     first: TypeAdapter[Any] | None
     """The first parameter alone, if it is all that a call needs."""
+    many: TypeAdapter[list[Any]] | None
+    """Many first parameters at once, if that runs no code but the validator's own, and none may be an object."""
     takes_whole_item: bool
     """One parameter that admits objects: the item is its value, whatever it is."""
 
@@ -159,9 +161,13 @@ class TaskSpec:
                 f"task {name!r}: {error}\nEvery parameter needs a type that JSON can carry."
             ) from error
         alone = all(p.default is not inspect.Parameter.empty for p in list(parameters.values())[1:])
-        first = TypeAdapter[Any](hints.get(next(iter(fields)), Any)) if fields and alone else None
-        whole = len(fields) == 1 and _admits_objects(arguments, next(iter(fields)))
-        return cls(name, function, options, parameters, arguments, output, first, whole)
+        hint = hints.get(next(iter(fields), ""), Any)
+        first = TypeAdapter[Any](hint) if fields and alone else None
+        objects = bool(fields) and _admits_objects(arguments, next(iter(fields)))
+        whole = len(fields) == 1 and objects
+        simple = first is not None and (whole or not objects) and _is_plain(first.core_schema)
+        many = TypeAdapter(list[hint]) if simple else None  # type: ignore[valid-type]
+        return cls(name, function, options, parameters, arguments, output, first, many, whole)
 
     @property
     def is_coroutine(self) -> bool:
@@ -250,6 +256,16 @@ def _output_adapter(hint: Any) -> TypeAdapter[Any]:
         return TypeAdapter(hint, config=ConfigDict(ser_json_inf_nan="constants"))
     except PydanticUserError:  # a model or dataclass, which brings its own configuration
         return TypeAdapter(hint)
+
+
+_PLAIN = frozenset({"any", "none", "bool", "int", "float", "str", "list", "dict", "nullable", "union"})
+
+
+def _is_plain(schema: object) -> bool:
+    """Whether values are validated by pydantic's own code alone, which neither fails a process nor takes long."""
+    if isinstance(schema, Mapping):
+        return schema.get("type", "any") in _PLAIN and all(map(_is_plain, schema.values()))
+    return all(map(_is_plain, schema)) if isinstance(schema, list) else not callable(schema)
 
 
 def _admits_objects(arguments: TypeAdapter[dict[str, Any]], key: str) -> bool:

@@ -12,6 +12,8 @@ FLOOR_SECONDS = 0.002
 GROWTH = 4
 SMOOTHING = 0.4
 ITEMS_MAX = 65_536
+LIGHT_SECONDS = 10e-6
+"""What is done for an item by itself costs a tenth of this and more: smaller ones run together."""
 BYTES_MAX = 1 << 20
 
 
@@ -47,6 +49,11 @@ class Chunker:
         grown = min(wanted, GROWTH * self._largest, ITEMS_MAX)
         tail = max(-(-left // (2 * workers)), int(FLOOR_SECONDS / self.seconds_per_item))
         return max(1, min(grown, tail, left))
+
+    @property
+    def light(self) -> bool:
+        """Whether items are so small that several should share what is done for each."""
+        return self.seconds_per_item is not None and self.seconds_per_item < LIGHT_SECONDS
 
     def estimate(self, count: int) -> float | None:
         """Seconds that `count` items will take a worker; None when unknown."""

@@ -35,6 +35,8 @@ class Chunk:
     """How many items of its task run side by side in one worker; above 1 a chunk is one item."""
     alone: bool = False
     """Nothing else is to run meanwhile: with others there was not memory enough."""
+    light: bool = False
+    """Items so small that several share a mark: if the worker is lost, nobody knows which of them was to blame."""
 
 
 class Listener(Protocol):

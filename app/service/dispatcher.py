@@ -232,6 +232,8 @@ class Dispatcher:
         stop = chunk.first + chunk.count
         live.out -= stop - first
         if culprit is None:
+            if chunk.light:
+                live.suspects.add(first, stop)
             live.give_back(first, stop)
         else:
             live.give_back(culprit + 1, stop)

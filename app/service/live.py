@@ -17,11 +17,15 @@ from app.domain.item import Segment
 from app.domain.job import Counts, Event, Job, Status, kept_seconds, step
 from app.domain.patience import Patience
 from app.domain.store import Note
+from app.domain.suspicion import Suspects
 from app.service.feed import Bell
 from app.service.items import BlockReader
 
 LOG_CHARS_MAX = 4 << 20
 """Of what a job's successful items printed, so much is kept; of failed ones all, with their failures."""
+
+SHARED_LIMIT_SECONDS_MIN = 0.1
+"""Below this a time limit is told from the age of an item's own mark, not from that of a shared one."""
 
 
 @dataclass(slots=True)
@@ -63,6 +67,7 @@ class LiveJob:
         """Why it is being ended early."""
         self.chunker = Chunker(job.options.chunksize)
         self._patience = Patience()
+        self.suspects = Suspects()
         self.bell = Bell()
         self.rate = Rate.starting(now, job.counts.done)
         self.virtual_time = 0.0
@@ -211,6 +216,12 @@ class LiveJob:
         """The time limit of the items sent now."""
         limit = self.job.options.item_timeout_seconds
         return self._patience.limit_seconds if limit == "auto" else limit
+
+    def light(self, first: int, count: int) -> bool:
+        """Whether these items may share a mark."""
+        limit = self.timeout_seconds
+        exact = limit is None or limit >= SHARED_LIMIT_SECONDS_MIN
+        return count > 1 and exact and self.chunker.light and not self.suspects.among(first, first + count)
 
     def took(self, count: int, seconds: float) -> None:
         """So many items took a worker this long."""

@@ -145,6 +145,7 @@ class Scheduler:
             short=_is_short(estimate),
             concurrency=live.concurrency,
             alone=trouble is not None and trouble.alone,
+            light=live.light(first, count),
         )
         live.sent(chunk)
         charge = estimate if estimate is not None else ASSUMED_SECONDS * count

@@ -69,16 +69,26 @@ class SlotMachine(RuleBasedStateMachine):
         first=st.integers(0, 5),
         timeout=st.sampled_from([1.0, 2.5, None]),
         short=st.booleans(),
+        light=st.booleans(),
     )
-    def give(self, count: int, first: int, timeout: float | None, short: bool) -> None:
-        self._give(count, first, timeout, short=short, concurrency=1)
+    def give(self, count: int, first: int, timeout: float | None, short: bool, light: bool) -> None:
+        self._give(count, first, timeout, short=short, concurrency=1, light=light)
 
     @precondition(lambda self: self.slot.room(SIDE_BY_SIDE) != "none")
     @rule(first=st.integers(0, 5), timeout=st.sampled_from([1.0, 2.5, None]))
     def give_coroutine(self, first: int, timeout: float | None) -> None:
         self._give(1, first, timeout, short=False, concurrency=SIDE_BY_SIDE)
 
-    def _give(self, count: int, first: int, timeout: float | None, *, short: bool, concurrency: int) -> None:
+    def _give(
+        self,
+        count: int,
+        first: int,
+        timeout: float | None,
+        *,
+        short: bool,
+        concurrency: int,
+        light: bool = False,
+    ) -> None:
         number = len(self.accounts) + 1
         chunk = Chunk(
             number,
@@ -90,6 +100,7 @@ class SlotMachine(RuleBasedStateMachine):
             timeout_seconds=timeout,
             short=short,
             concurrency=concurrency,
+            light=light,
         )
         self.accounts[number] = Account(chunk, self.now, cut_short=self.worker.leaving)
         frame = self.slot.give(chunk, self.now)
@@ -276,6 +287,8 @@ class SlotMachine(RuleBasedStateMachine):
         self.slot.died(exit_)
         assert len(self.culprits) <= 1
         unreported = marked is not None and marked[1] not in self.accounts[marked[0]].reported
+        if marked is not None and self.accounts[marked[0]].chunk.light:
+            unreported = False  # several share that mark, so nobody is charged
         if reason is None or reason in (Reason.MEMORY, Reason.BROKEN):
             assert self.culprits == ([marked] if unreported else [])
         elif reason in BLAMELESS:

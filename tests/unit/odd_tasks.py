@@ -1,0 +1,83 @@
+"""Tasks of which many run together only if nobody can tell."""
+
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from workers import report_progress, task
+
+_kept: list[Any] = []
+
+
+@task
+def turned(value: Any) -> Any:
+    """An output of whatever kind the item says."""
+    match value:
+        case "nan":
+            return float("nan")
+        case "surrogate":
+            return "\ud800"
+        case "object":
+            return object()
+        case "exit":
+            raise SystemExit(3)
+        case "wrong":
+            raise ValueError(value)
+        case "print":
+            sys.stdout.write(value)
+        case "stderr":
+            os.write(2, b"from C")
+        case "print and raise":
+            sys.stdout.write(value)
+            raise KeyError(value)
+        case "slow":
+            time.sleep(0.002)
+        case "flush":
+            time.sleep(0.03)
+        case "same":
+            _kept.append(len(_kept) % 3)
+            del _kept[:-3]
+            return _kept
+        case "set":
+            return {1}
+        case "progress":
+            report_progress(1.0)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "sleep":
+            time.sleep(20)
+        case "forget":
+            _kept.clear()
+    return value
+
+
+@task
+def halved(x: float, digits: int = 0) -> float:
+    """A float of whatever can be one."""
+    return round(x / 2, digits) if digits else x / 2
+
+
+@task
+def counted(text: str) -> int:
+    return len(text)
+
+
+@task
+def maybe(x: int | None) -> bool | None:
+    return None if x is None else x > 0
+
+
+@task
+def recursing(depth: int) -> int:
+    """Deeper than the interpreter goes, if it is told so."""
+    return 0 if depth == 0 else 1 + recursing(depth - 1)
+
+
+@task
+def doubled(x: int) -> int:
+    """Writes to the real stdout while it is at it."""
+    if x % 7 == 0:
+        sys.stdout.write(str(x))
+    return 2 * x

@@ -1,0 +1,232 @@
+"""Small items run together as they would run one by one."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from app.domain.suspicion import RANGES_MAX, Suspects
+from tests.unit.lone_worker import LoneWorker, a_lone_worker
+from tests.waiting import eventually
+from workers.interrupt import SIGNAL, Why
+from workers.light import BLOCK_ITEMS, decoded
+from workers.wire import Frame, Kind
+
+MODULES = ("tests.unit.odd_tasks", "workers.tasks")
+ODD = [
+    *("nan", "surrogate", "object", "exit", "wrong", "print", "stderr", "print and raise"),
+    *("slow", "flush", "same", "set", "progress", "forget"),
+]
+_TIME = re.compile(rb',"duration_ms":[0-9.]+')
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xy"), inner, max_size=2),
+    max_leaves=4,
+)
+numbers = st.one_of(
+    *(
+        st.integers(-(2**70), 2**70),
+        st.floats(),
+        st.sampled_from([True, "1", "1.5", "x", {"x": 2}, [1], None]),
+    )
+)
+not_json = st.sampled_from(
+    [b"[1", b"2]", b"1 2", b"nul", b"\xff", b'"\xed\xa0\x80"', b"1e999", b"[[[", b"{}x"]
+)
+
+
+def lines_of(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[bytes]]:
+    encoded = values.map(msgspec.json.encode)
+    padded = st.builds(lambda line, end: line + end, encoded, st.sampled_from([b"", b" ", b"\r"]))
+    return st.lists(encoded | padded, min_size=1, max_size=80)
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneWorker]:
+    with a_lone_worker(tmp_path_factory.mktemp("files"), *MODULES) as worker:
+        yield worker
+
+
+@pytest.fixture
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneWorker]:
+    """A worker that a test may end."""
+    with a_lone_worker(tmp_path_factory.mktemp("files"), *MODULES) as worker:
+        yield worker
+
+
+def told(frames: list[Frame]) -> dict[str, Any]:
+    """What frames say, however it is spread over them; without times, which differ."""
+    parts = [frame for frame in frames if frame.kind is Kind.PART]
+    for before, after in pairwise(parts):
+        assert after.first >= before.first + before.count
+    return {
+        "lines": _TIME.sub(b"", b"".join(frame.body.partition(b"\n")[2] for frame in parts)),
+        "failed": sum(frame.failed for frame in parts),
+        "count": sum(frame.count for frame in parts),
+        "rest": [
+            (frame.kind, frame.first, frame.body)
+            for frame in frames
+            if frame.kind in (Kind.LOG, Kind.PROGRESS, Kind.UNLUCKY)
+        ],
+    }
+
+
+def run_both_ways(worker: LoneWorker, task: str, lines: list[bytes], **order: Any) -> dict[str, Any]:
+    """What a worker says of items that run together: the same as of those that run one by one."""
+    worker.run("turned", [b'"forget"'], light=False)
+    apart = told(worker.run(task, lines, light=False, **order))
+    worker.run("turned", [b'"forget"'], light=False)
+    together = told(worker.run(task, lines, light=True, **order))
+    assert together == apart
+    return together
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    task=st.sampled_from(["square", "sqrt", "halved", "maybe", "counted", "doubled"]),
+    lines=lines_of(numbers),
+    attempts=st.integers(1, 2),
+)
+@example("sqrt", [b"4"] * 40 + [b"-1"] + [b"1e308"] * 300, 1)
+@example("doubled", [b"%d" % n for n in range(600)], 1)
+def test_numbers_have_the_same_lines(
+    worker: LoneWorker, task: str, lines: list[bytes], attempts: int
+) -> None:
+    """Byte for byte: converted, refused, failed and printed alike."""
+    run_both_ways(worker, task, lines, max_attempts=attempts)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lines=lines_of(json_values | st.sampled_from(ODD)), attempts=st.integers(1, 2))
+@example([b"1"] * 100 + [b'"nan"'] + [b"2.5"] * 100 + [b'"same"'] * 300, 1)
+@example([b'"print"', b"1"] * 100, 1)
+def test_outputs_of_every_kind_have_the_same_lines(
+    worker: LoneWorker, lines: list[bytes], attempts: int
+) -> None:
+    """Also an object that changes after it was returned, and what has no form."""
+    run_both_ways(worker, "turned", lines, max_attempts=attempts)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lines=lines_of(numbers), bad=st.lists(not_json, min_size=1, max_size=3), at=st.integers(0, 80))
+@example([b"1"], [b"[1", b"2]"], 0)
+@example([b"1", b"2"], [b"[1", b",2], 3"], 1)
+def test_a_line_that_is_not_json_harms_no_other(
+    worker: LoneWorker, lines: list[bytes], bad: list[bytes], at: int
+) -> None:
+    """Even if it would be JSON together with the next."""
+    together = run_both_ways(worker, "square", [*lines[:at], *bad, *lines[at:]])
+
+    assert together["count"] == len(lines) + len(bad)
+
+
+def test_what_is_not_alike_runs_one_by_one(worker: LoneWorker) -> None:
+    """Keys, later attempts and common parameters are in the lines as ever."""
+    lines = [b'{"value":%d}' % number for number in range(50)]
+
+    assert b'"key":7' in run_both_ways(worker, "echo", lines, key_field="value")["lines"]
+    assert b'"attempts":2' in run_both_ways(worker, "echo", lines, attempt=2, max_attempts=3)["lines"]
+    params = json.dumps({"digits": 1})
+    assert b'"output":0.3' in run_both_ways(worker, "halved", [b"0.5", b"0.66"], params=params)["lines"]
+
+
+def test_an_item_that_takes_long_says_how_long(worker: LoneWorker) -> None:
+    """A clock is read for each, though they run together."""
+    frames = worker.run("turned", [b"1", b'"slow"', b"2"], light=True)
+
+    lines = [json.loads(line) for frame in frames for line in frame.body.splitlines()[1:]]
+    assert lines[1]["duration_ms"] >= 2
+
+
+def test_results_do_not_wait_for_an_item_that_takes_long(worker: LoneWorker) -> None:
+    """After 20 ms what there is is sent."""
+    frames = worker.run("turned", [b"1", b'"flush"', b"2"], light=True)
+
+    assert [frame.count for frame in frames if frame.kind is Kind.PART] == [2, 1]
+
+
+def test_a_mark_is_no_older_than_a_millisecond_when_an_item_starts(worker: LoneWorker) -> None:
+    """After an item that took long the next has its own: an interruption in vain is not for it."""
+    worker.send("turned", [b"1", b'"slow"', b'"sleep"'], light=True, timeout_seconds=0.2)
+    mark = worker.marks
+    eventually(lambda: mark.read(mark.mark.value)[1] == 2, 5, "the item runs")
+
+    worker.marks.why.value = Why.TIMEOUT
+    worker.marks.meant.value = worker.marks.mark.value
+    os.kill(_pid_of(worker), SIGNAL)
+
+    lines = [json.loads(line) for frame in worker.reports() for line in frame.body.splitlines()[1:]]
+    assert [line.get("error", {}).get("kind") for line in lines] == [None, None, "timeout"]
+
+
+def test_a_recalled_chunk_ends_after_the_block(worker: LoneWorker) -> None:
+    """And says where: what was not begun is for another worker."""
+    worker.send("turned", [b"1"] * BLOCK_ITEMS + [b'"flush"'] + [b"1"] * 5_000, light=True)
+    eventually(lambda: worker.marks.read(worker.marks.mark.value)[1] == BLOCK_ITEMS, 5, "the second block")
+    worker.marks.limits[0].value = 0
+
+    done = sum(frame.count for frame in worker.reports() if frame.kind is Kind.PART)
+
+    worker.marks.clear()
+    assert BLOCK_ITEMS <= done <= 2 * BLOCK_ITEMS
+
+
+def test_a_cancelled_item_has_no_result_and_those_before_it_do(worker: LoneWorker) -> None:
+    """The chunk ends there."""
+    worker.send("turned", [b"1", b"2", b'"sleep"', b"3"], light=True)
+    eventually(lambda: worker.marks.mark.value != 0, 5, "the item runs")
+    worker.marks.why.value = Why.CANCELLED
+    worker.marks.meant.value = worker.marks.mark.value
+    eventually(lambda: worker.marks.read(worker.marks.mark.value)[1] == 0, 5, "the item runs")
+    os.kill(_pid_of(worker), SIGNAL)
+
+    lines = [json.loads(line) for frame in worker.reports() for line in frame.body.splitlines()[1:]]
+
+    worker.marks.clear()
+    assert [line["output"] for line in lines] == [1, 2]
+
+
+def test_what_ends_a_worker_is_in_the_marked_block(mortal: LoneWorker) -> None:
+    """The mark says which items to be careful with."""
+    frames = mortal.run("turned", [b"1"] * 70 + [b'"die"'], light=True)
+
+    assert not [frame for frame in frames if frame.kind is Kind.DONE]
+    position = mortal.marks.read(mortal.marks.mark.value)[1]
+    assert position is not None
+    assert position <= 70 < position + BLOCK_ITEMS
+
+
+def test_items_are_decoded_only_if_each_is_a_line() -> None:
+    """One over two lines, or a blank line, would shift all that follow."""
+    assert decoded(b"1\n[2]\n", 2) == [1, [2]]
+    assert decoded(b"[1\n,2]\n3\n4\n", 4) is None
+    assert decoded(b"1\n\n2\n", 3) is None
+    assert decoded(b"1 2\n", 1) is None
+
+
+def test_suspects_are_those_of_a_lost_range_and_in_the_end_all() -> None:
+    """A job that loses workers on and on is not fast, but exact."""
+    suspects = Suspects()
+    suspects.add(10, 20)
+
+    assert suspects.among(19, 30)
+    assert suspects.among(0, 11)
+    assert not suspects.among(20, 30)
+    assert not suspects.among(0, 10)
+
+    for number in range(RANGES_MAX):
+        suspects.add(number, number + 1)
+    assert suspects.among(1_000, 1_001)
+
+
+def _pid_of(worker: LoneWorker) -> int:
+    assert worker.process.poll() is None
+    return worker.process.pid

@@ -1,0 +1,211 @@
+"""Items so small that what is done for each would cost more than they do.
+
+How it works: their lines are decoded in one call; a stretch of them is validated in one call, run in blocks that
+share a mark, and encoded in one call.  What cannot be done so is done one by one (`workers.chunk`).
+
+Invariant: the lines are, byte for byte, those that one by one would have given.
+Invariant: no item starts under a mark older than `SHOWN_SECONDS`.  So when a mark stands for long it is the item
+that runs that took long, and an interruption that is meant for the mark is meant for that one.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+
+from workers.blackbox import Recorder
+from workers.interrupt import Interrupter, Why
+from workers.report import DECODE_ERRORS, LINE_BYTES_MAX, SHOWN_SECONDS, Report, Work
+from workers.wire import Marks
+
+BLOCK_ITEMS = 32
+"""Items that share a mark."""
+STRETCH_ITEMS = 256
+"""Items whose outputs are kept until they are encoded together."""
+PLAIN = frozenset({int, bool, str, type(None)})
+"""Types whose every value is written the same way whatever the task says it returns; finite floats are, too."""
+_OUR_FRAMES = 1
+
+_decode_lines = msgspec.json.Decoder().decode_lines
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+class _Line(msgspec.Struct, gc=False):
+    index: int
+    output: Any
+
+
+def decoded(lines: bytes, count: int) -> list[Any] | None:
+    """The items of so many lines; None if one of them is not JSON."""
+    try:
+        items: list[Any] = _decode_lines(lines)
+    except DECODE_ERRORS:
+        return None
+    # An item may span lines, and blank ones are passed over: only if neither occurs are there as many.
+    return items if len(items) == count else None
+
+
+def valid(many: TypeAdapter[list[Any]], items: list[Any]) -> list[Any] | None:
+    """The items as the task takes them; None if one of them is not what it takes."""
+    try:
+        values: list[Any] = many.validator.validate_python(items)
+    except ValidationError:
+        return None
+    return values
+
+
+class Stretch:
+    """Runs items of a chunk together."""
+
+    def __init__(
+        self,
+        work: Work,
+        marks: Marks,
+        interrupter: Interrupter,
+        recorder: Recorder,
+        form: Callable[[object], bytes],
+        on_long: Callable[[Report, float], None],
+    ) -> None:
+        """`form` makes JSON of an output that is not plain; `on_long` hears of items that took long."""
+        self._base = work.frame.chunk_id << 32
+        self._first = work.frame.first
+        self._function = work.spec.function
+        self._report = work.report
+        self._here = work.here
+        self._mark = marks.mark
+        self._limit = marks.limits[work.order.limit]
+        self._interrupter = interrupter
+        self._recorder = recorder
+        self._form = form
+        self._on_long = on_long
+        self._outputs: list[Any] = []
+        """Of the items from `_here.index` on that have ended and are not reported."""
+        self._kinds: set[type] = set()
+        """The types of outputs so far."""
+        work.here.ended = self._outputs
+
+    def run(self, values: list[Any], position: int) -> bool:
+        """Run these, the first of which has this position in the chunk; False if the chunk is to end there."""
+        outputs, here = self._outputs, self._here
+        start = here.index = self._first + position
+        goes_on = True
+        while goes_on and (at := here.index + len(outputs) - start) < len(values):
+            self._mark.value = self._base + position + at + 1
+            # First say what is about to start, then look whether it may: the pool does it the other way round.
+            goes_on = position + at < self._limit.value and self._block(values[at : at + BLOCK_ITEMS])
+        self._put()
+        if not goes_on:
+            self._mark.value = self._base
+        return goes_on
+
+    def _block(self, values: list[Any]) -> bool:
+        """Run these, or up to one that fails, prints or takes long; False if the job was cancelled meanwhile."""
+        function, append, clock = self._function, self._outputs.append, time.perf_counter
+        interrupter, printed = self._interrupter, self._recorder.first
+        kind: type | None = None
+        now = began = clock()
+        due = began + SHOWN_SECONDS
+        try:
+            for value in values:
+                began = now
+                interrupter.open = True
+                output = function(value)
+                if type(output) is not kind:
+                    kind, output = self._seen(output)
+                interrupter.open = False
+                append(output)
+                now = clock()
+                if now >= due or printed[0]:
+                    break
+        except BaseException as error:
+            interrupter.open = False
+            self._put()
+            return self._failed(error, clock() - now)
+        if now >= due or printed[0]:
+            self._ended_notably(now - began)
+        if interrupter.signalled:
+            interrupter.settle()
+        return True
+
+    def _seen(self, output: Any) -> tuple[type | None, Any]:
+        """A type that outputs may have and be kept as they are, and the output as it may be kept.
+
+        What is not plain may still change, or be the same object another time: it is encoded at once.
+        """
+        kind = type(output)
+        if kind in PLAIN or kind is float:
+            self._kinds.add(kind)
+            return kind, output
+        self._kinds.add(msgspec.Raw)
+        return None, msgspec.Raw(self._form(output))
+
+    def _failed(self, error: BaseException, seconds: float) -> bool:
+        interrupter, recorder, here = self._interrupter, self._recorder, self._here
+        if interrupter.hit is Why.CANCELLED:
+            recorder.take()  # nobody asks for it, and it must not become the next item's
+            return False
+        self._report.failed(
+            here.index, b"", error, interrupter.hit, recorder.take(), seconds, our_frames=_OUR_FRAMES
+        )
+        here.index += 1
+        if interrupter.signalled:
+            interrupter.settle()
+        return True
+
+    def _ended_notably(self, seconds: float) -> None:
+        """The item that ended last has printed, or took long."""
+        here, outputs = self._here, self._outputs
+        if text := self._recorder.take():
+            self._report.log(here.index + len(outputs) - 1, text)
+        if seconds >= SHOWN_SECONDS:
+            last = outputs.pop()
+            self._put()
+            self._put_one(last, seconds)
+            self._on_long(self._report, seconds)
+
+    def _put(self) -> None:
+        """Report the outputs there are."""
+        here, outputs = self._here, self._outputs
+        if not outputs:
+            return
+        count = len(outputs)
+        lines = self._lines()
+        if lines is not None:
+            self._report.succeeded_all(here.index, count, lines)
+            here.index += count
+            outputs.clear()
+            return
+        apart = outputs.copy()
+        outputs.clear()
+        for output in apart:
+            self._put_one(output, 0.0)
+
+    def _put_one(self, output: Any, seconds: float) -> None:
+        here = self._here
+        try:
+            text = bytes(output) if type(output) is msgspec.Raw else self._form(output)
+        except Exception as error:
+            self._report.failed(here.index, b"", error, None, "", seconds, our_frames=_OUR_FRAMES)
+        else:
+            self._report.succeeded(here.index, b"", text, seconds)
+        here.index += 1
+
+    def _lines(self) -> bytes | None:
+        """The lines of all outputs; None if one of them has no form, or all are too much at once."""
+        outputs, index = self._outputs, self._here.index
+        if float in self._kinds and not all(
+            map(math.isfinite, outputs if len(self._kinds) == 1 else filter(_is_float, outputs))
+        ):
+            return None
+        try:
+            lines = _encode_lines(list(map(_Line, range(index, index + len(outputs)), outputs)))
+        except Exception:
+            return None
+        return lines if len(lines) <= LINE_BYTES_MAX else None
+
+
+def _is_float(output: Any) -> bool:
+    return type(output) is float
