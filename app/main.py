@@ -28,6 +28,7 @@ from app.service.access import Access
 from app.service.control import Control
 from app.service.digests import Digests
 from app.service.dispatcher import Dispatcher
+from app.service.explaining import Explaining
 from app.service.files import Files
 from app.service.inspection import Inspection
 from app.service.jobs import Jobs, Limits
@@ -106,6 +107,7 @@ def build(settings: Settings) -> tuple[Server, "Service"]:
         engine=engine,
         inspection=inspection,
         digests=Digests(store, jobs, dispatcher),
+        explaining=Explaining(jobs, dispatcher, engine),
         space=space,
         clock=clock,
         access=Access(keys, Quota()),

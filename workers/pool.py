@@ -56,6 +56,7 @@ class WorkerView:
     task: str | None
     item: int | None
     chunk_id: int | None
+    item_seconds: float | None
     items_done: int
 
 
@@ -161,6 +162,11 @@ class Pool:
         """How many workers were replaced since the start."""
         return self._restarts[pool]
 
+    @property
+    def memory_short(self) -> bool:
+        """Whether nothing starts for want of memory."""
+        return self._pressed
+
     def workers(self, pool: str) -> Sequence[WorkerView]:
         return [self._view(worker) for worker in self._workers.values() if worker.pool == pool]
 
@@ -215,7 +221,9 @@ class Pool:
         slot, chunk = worker.slot, worker.slot.current
         state = "starting" if slot.pid is None else "leaving" if slot.leaving else "busy" if chunk else "idle"
         task, chunk_id = (chunk.task, chunk.id) if chunk else (None, None)
-        return WorkerView(slot.id, slot.pid, state, task, slot.item, chunk_id, slot.items_done)
+        item = slot.item
+        seconds = None if item is None else round(self._loop.time() - slot.seen_at, 3)
+        return WorkerView(slot.id, slot.pid, state, task, item, chunk_id, seconds, slot.items_done)
 
     # -- What the forker tells
 

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import control, digests, events, files, health, items, jobs, pages, pool, problems, results
+from app.api import control, events, files, health, items, jobs, pages, pool, problems, results, understanding
 from app.api.context import Context
 from app.api.gate import Gate
 from app.api.streaming import HeadersOnly
@@ -25,7 +25,7 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
     )
     app.state.context = context
     problems.install(app)
-    for module in (jobs, control, digests, items, results, events, files, pool, health):
+    for module in (jobs, control, understanding, items, results, events, files, pool, health):
         app.include_router(module.router)
     pages.install(app)
     app.add_middleware(Gate, access=context.access)

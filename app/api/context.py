@@ -16,6 +16,7 @@ from app.domain.errors import Gone
 from app.service.access import Access
 from app.service.control import Control
 from app.service.digests import Digests
+from app.service.explaining import Explaining
 from app.service.files import Files
 from app.service.inspection import Inspection
 from app.service.jobs import Jobs
@@ -59,6 +60,7 @@ class Context:
     engine: Engine
     inspection: Inspection
     digests: Digests
+    explaining: Explaining
     space: Space
     clock: Clock
     access: Access

@@ -45,6 +45,7 @@ def item_document(job_id: str, view: ItemView) -> dict[str, Any]:
         "log": next((note.log for note in reversed(view.notes) if note.log), None)
         or (result.get("error") or {}).get("log"),
         "progress": {"share": view.progress[0], "message": view.progress[1]} if view.progress else None,
+        "running_seconds": worker.item_seconds if worker and worker.item == view.index else None,
         "worker": {"id": worker.id, "pid": worker.pid} if worker else None,
         "links": {"self": f"/v1/jobs/{job_id}/items/{view.index}", "job": f"/v1/jobs/{job_id}"},
     }

@@ -93,6 +93,11 @@ class WorkerView(Protocol):
     @property
     def chunk_id(self) -> int | None: ...
     @property
+    def item_seconds(self) -> float | None:
+        """How long the item has been running, as far as was looked."""
+        ...
+
+    @property
     def items_done(self) -> int: ...
 
 
@@ -135,6 +140,11 @@ class Engine(Protocol):
 
     def resize(self, pool: PoolName, processes: int) -> None:
         """Grow at once; shrink as workers come to the end of the items they run.  No item is lost."""
+        ...
+
+    @property
+    def memory_short(self) -> bool:
+        """Whether nothing starts for want of memory."""
         ...
 
     def workers(self, pool: PoolName) -> Sequence[WorkerView]: ...

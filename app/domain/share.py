@@ -48,6 +48,9 @@ class FairShare(Generic[K]):
     def __contains__(self, party: K) -> bool:
         return party in self._parties
 
+    def __len__(self) -> int:
+        return len(self._parties)
+
     def join(self, party: K, weight: float, time: float = 0.0) -> None:
         """Add a party, with the virtual time it had when it left; if it is here, it may have another weight now."""
         if entry := self._parties.get(party):
@@ -92,6 +95,16 @@ class FairShare(Generic[K]):
                 return party
             heapq.heappop(self._heap)
         return None
+
+    def order(self) -> list[K]:
+        """All parties, as they would be served if nobody was charged anything.  O(n log n)."""
+        return sorted(
+            self._parties, key=lambda party: (self._parties[party].time, self._parties[party].serial)
+        )
+
+    def part(self, party: K) -> float:
+        """Which part of all worker time the party is due, as long as the same parties want some."""
+        return self._parties[party].weight / self._weight
 
     def _push(self, party: K) -> None:
         entry = self._parties[party]

@@ -156,6 +156,16 @@ class Dispatcher:
         await self._writer.written(live)
 
     @property
+    def scheduler(self) -> Scheduler:
+        """Who is served when: to look at."""
+        return self._scheduler
+
+    @property
+    def backlog(self) -> bool:
+        """Whether results wait for the store, so many that no item starts."""
+        return self._writer.bytes_waiting > PENDING_BYTES_MAX
+
+    @property
     def trouble(self) -> ServiceError | None:
         """Why nothing can be stored now; until it can, no item starts."""
         return self._writer.trouble
@@ -170,7 +180,7 @@ class Dispatcher:
 
     def pump(self) -> None:
         """Give the engine as much as it has room for."""
-        if not self._accepting or self.trouble or self._writer.bytes_waiting > PENDING_BYTES_MAX:
+        if not self._accepting or self.trouble or self.backlog:
             return
         pools = self._engine.pools()
         # Who must run alone waits until nothing runs in any pool: until then no other pool gets anything new.

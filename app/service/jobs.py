@@ -360,14 +360,14 @@ class Jobs:
         left = live.counts.queued + live.counts.running
         position = None
         if live.job.status is Status.QUEUED:
-            ahead = (entry for entry in self._dispatcher.live.values() if entry.job.status is Status.QUEUED)
-            position = next(number for number, entry in enumerate(ahead) if entry is live)
+            standing = self._dispatcher.scheduler.standing(live)
+            position = standing.ahead if standing else None
         job = live.job
         if job.error is None and (trouble := self._dispatcher.trouble):
             job = replace(job, error=problem_of(trouble))
-        return JobView(
-            job, live.counts, live.rate.items_per_second(now), live.rate.eta_seconds(now, left), position
-        )
+        known = live.moving and self._dispatcher.trouble is None
+        eta = live.rate.eta_seconds(now, left) if known else None
+        return JobView(job, live.counts, live.rate.items_per_second(now), eta, position)
 
 
 class Upload:

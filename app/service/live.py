@@ -113,6 +113,11 @@ class LiveJob:
         )
 
     @property
+    def moving(self) -> bool:
+        """Whether nobody keeps its items from being run."""
+        return self.halt is None and not self.held and self.job.status is not Status.PAUSED
+
+    @property
     def idle(self) -> bool:
         """Nothing is with a worker or on its way to the store."""
         return not self.chunks and not self.unwritten

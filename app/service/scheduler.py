@@ -18,8 +18,10 @@ from app.domain.clock import Clock
 from app.domain.engine import Chunk, Room
 from app.domain.errors import ServiceError
 from app.domain.share import WEIGHTS, FairShare
+from app.domain.throttle import Limit
 from app.service.items import BlockReader, ItemCache
 from app.service.live import LiveJob
+from app.service.standing import Standing, Standings
 from app.service.throttles import Throttles
 
 SHORT_SECONDS = 0.010
@@ -58,6 +60,7 @@ class Scheduler:
         self._charged: dict[int, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._throttles = Throttles(tasks, clock, self.refresh, on_change)
+        self._standings = Standings(self._shares, clock)
 
     def refresh(self, live: LiveJob) -> None:
         """Whether the job wants a worker, or with which priority, may have changed."""
@@ -102,6 +105,14 @@ class Scheduler:
                 self._read_from(live, BlockReader(block))
             return live, self._cut(live, first, count if allowed is None else min(count, allowed))
         return None
+
+    def standing(self, live: LiveJob) -> Standing | None:
+        """Where the job stands among those that want a worker; None if it wants none now."""
+        return self._standings.of(live)
+
+    def limit(self, live: LiveJob) -> Limit | None:
+        """Which limit of its task the job waits for, if it does."""
+        return self._throttles.limit(live)
 
     def first_is_alone(self, pool: str) -> bool:
         """Whether what runs next in the pool is to run with nothing beside it."""

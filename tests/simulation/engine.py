@@ -91,6 +91,10 @@ class ScriptedEngine:
     def restarts(self, pool: str) -> int:
         return 0
 
+    @property
+    def memory_short(self) -> bool:
+        return False
+
     def workers(self, pool: str) -> Sequence[WorkerView]:
         return []
 

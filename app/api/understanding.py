@@ -1,4 +1,4 @@
-"""Routes of what a job's results say taken together."""
+"""Routes of what is to be understood of a job as a whole: its failures, its times, why it fares as it does."""
 
 from typing import Any
 
@@ -31,6 +31,13 @@ async def get_timings(context: Ctx, job_id: JobId) -> Response:
     ]
     quantiles = {"median_ms": view.median_ms, "p95_ms": view.p95_ms, "p99_ms": view.p99_ms}
     return _json({"items": view.items, **quantiles, "slowest": slowest})
+
+
+@router.get("/explain")
+async def get_explanation(context: Ctx, job_id: JobId) -> Response:
+    """Why the job waits, is slow or has ended: in words, and as codes (docs/understanding.md)."""
+    reasons = await context.explaining.explain(job_id)
+    return _json({"summary": " ".join(reason.detail for reason in reasons[:2]), "reasons": reasons})
 
 
 def _group(job_id: str, tally: Tally, traceback: str | None) -> dict[str, Any]:
