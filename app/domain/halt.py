@@ -1,6 +1,9 @@
-"""When a job is stopped for its failures."""
+"""When a job is stopped for its failures, and what it says of an early end."""
 
 from decimal import Decimal, InvalidOperation
+
+from app.domain.errors import problem
+from app.domain.job import Event, Options
 
 SHARE_JUDGED_AFTER = 100
 """A share of failures says little before this many results."""
@@ -26,3 +29,14 @@ def too_many_failures(max_failures: int | str | None, failed: int, done: int) ->
         return failed > max_failures
     # Not in floating point: 29 of 100 would be more than 29 %.
     return done >= SHARE_JUDGED_AFTER and failed > parse_share(max_failures) * done
+
+
+def reason(why: Event, options: Options) -> dict[str, str] | None:
+    """What a job says of its early end; nothing if that was asked for."""
+    if why is Event.TOO_MANY_FAILURES:
+        detail = f"More items failed than max_failures, {options.max_failures}, allows; what ran then still counts."
+        return problem("too-many-failures", detail)
+    if why is Event.TIMED_OUT:
+        detail = f"The job was not done within job_timeout_seconds, {options.job_timeout_seconds:g}."
+        return problem("job-timeout", detail)
+    return None

@@ -17,7 +17,8 @@ from typing import Any
 
 from app.domain.clock import Clock
 from app.domain.engine import Chunk, Engine, Room
-from app.domain.errors import ServiceError, UnknownTask, problem, problem_of
+from app.domain.errors import ServiceError, UnknownTask, problem_of
+from app.domain.halt import reason
 from app.domain.item import Block, failure_line, holes, key_of
 from app.domain.job import Event, Job, Status, step
 from app.domain.retry import backoff_seconds, runs_again
@@ -353,8 +354,8 @@ class Dispatcher:
         if live.halt is not None:
             return 0
         live.halt = why
-        if reason := _reason(why, live):
-            live.job = replace(live.job, error=reason)
+        if told := reason(why, live.job.options):
+            live.job = replace(live.job, error=told)
         live.drop_waiting()
         signalled = sum(self._engine.cancel(chunk_id) for chunk_id in live.chunks)
         self._scheduler.refresh(live)
@@ -388,15 +389,3 @@ def _sends_differently(before: Job, after: Job) -> bool:
         return True
     old, new = before.options, after.options
     return (old.item_timeout_seconds, old.max_in_flight) != (new.item_timeout_seconds, new.max_in_flight)
-
-
-def _reason(why: Event, live: LiveJob) -> dict[str, str] | None:
-    """What a job says of its early end; nothing if that was asked for."""
-    options = live.job.options
-    if why is Event.TOO_MANY_FAILURES:
-        detail = f"More items failed than max_failures, {options.max_failures}, allows; what ran then still counts."
-        return problem("too-many-failures", detail)
-    if why is Event.TIMED_OUT:
-        detail = f"The job was not done within job_timeout_seconds, {options.job_timeout_seconds:g}."
-        return problem("job-timeout", detail)
-    return None
