@@ -2,7 +2,18 @@
 
 from collections.abc import Callable, Mapping
 
-from bench import million, photos, single
+from bench import (
+    costs,
+    footprint,
+    large,
+    million,
+    payloads,
+    photos,
+    pool_alone,
+    pool_recovery,
+    single,
+    viewers,
+)
 from bench.figure import Figure
 from bench.scale import Scale
 
@@ -13,4 +24,11 @@ WORKLOADS: Mapping[str, Measure] = {
     "W1": million.measure,
     "W2": single.measure,
     "W3": photos.measure,
+    "W4": costs.measure,
+    "W5": large.measure,
+    "W6": viewers.measure,
+    "W7": footprint.measure,
+    "W8": payloads.measure,
+    "pool": pool_alone.measure,
+    "recovery": pool_recovery.measure,
 }

@@ -1,0 +1,147 @@
+"""The pool without the service: runs jobs on `workers.pool.Pool` as the dispatcher would, and stores nothing.
+
+Chunks are cut by the service's own rule.  Jobs are served in the order they came, each until it has sent everything.
+"""
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+from app.domain.chunking import BYTES_MAX, Chunker
+from app.domain.engine import Chunk
+from app.domain.item import Block
+from app.service.items import BlockReader
+from app.service.scheduler import SHORT_SECONDS
+from bench.figure import WrongResult
+from bench.scale import WORKERS
+from workers.files import Blobs
+from workers.limits import ChildLimits
+from workers.memory import MemoryGuard
+from workers.pool import Pool
+
+CPU = "cpu"
+TASKS = ("workers.tasks", "workers.tasks.faults")
+
+
+@dataclass(slots=True)
+class Run:
+    """A job on its way."""
+
+    task: str
+    reader: BlockReader
+    ended: asyncio.Future[None]
+    timeout_seconds: float | None = None
+    chunker: Chunker = field(default_factory=lambda: Chunker("auto"))
+    sent: int = 0
+    out: int = 0
+    """Chunks that are with workers."""
+    results: list[bytes] = field(default_factory=list)
+    first_at: float | None = None
+    """When its first result came, by `perf_counter`."""
+    lost: Mapping[str, Any] | None = None
+    """The failure of an item that took its worker with it."""
+    lost_at: float | None = None
+
+    @property
+    def left(self) -> int:
+        return self.reader.block.count - self.sent
+
+
+class Driver:
+    """A pool and its only listener.  Not thread-safe: all of it runs on the event loop."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self._ids = itertools.count(1)
+        self._waiting: deque[Run] = deque()
+        self._chunks: dict[int, tuple[Run, int]] = {}
+
+    def submit(self, task: str, lines: bytes, count: int, timeout_seconds: float | None = None) -> Run:
+        """Have items run; `ended` is done when they all have."""
+        reader = BlockReader(Block(0, count, lines))
+        run = Run(task, reader, asyncio.get_running_loop().create_future(), timeout_seconds)
+        self._waiting.append(run)
+        self.room()
+        return run
+
+    async def map(self, task: str, lines: bytes, count: int) -> list[bytes]:
+        """The result lines, in pieces, in the order they came."""
+        run = self.submit(task, lines, count)
+        await run.ended
+        if run.lost:
+            raise WrongResult(f"{task}: {run.lost}")
+        return run.results
+
+    # -- What the pool tells
+
+    def room(self) -> None:
+        while self._waiting:
+            run = self._waiting[0]
+            count = run.chunker.size(run.left, WORKERS)
+            short = (run.chunker.estimate(count) or SHORT_SECONDS) < SHORT_SECONDS
+            room = self.pool.room(CPU, concurrency=1, alone=False)
+            if room == "none" or (room == "behind" and not short):
+                return
+            self._send(run, count, short)
+
+    def part(
+        self, chunk_id: int, first: int, count: int, failed: int, lines: bytes, files: Sequence[str]
+    ) -> None:
+        run, _ = self._chunks[chunk_id]
+        run.results.append(lines)
+        run.first_at = run.first_at or perf_counter()
+
+    def ended(self, chunk_id: int, stop: int, seconds: float) -> None:
+        run, count = self._chunks.pop(chunk_id)
+        run.chunker.report(count, seconds)
+        self._came_back(run)
+
+    def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:
+        run, _ = self._chunks.pop(chunk_id)
+        run.lost, run.lost_at = error, perf_counter()
+        self._came_back(run)
+
+    def unlucky(self, chunk_id: int, index: int, error: Mapping[str, Any]) -> None:
+        raise AssertionError("nothing here has attempts to spare")
+
+    def printed(self, chunk_id: int, index: int, text: str) -> None: ...
+
+    def progress(self, chunk_id: int, index: int, share: float, message: str) -> None: ...
+
+    def _send(self, run: Run, count: int, short: bool) -> None:
+        first = run.sent
+        lines, count = run.reader.take(first, count, BYTES_MAX, exactly=False)
+        number = next(self._ids)
+        self._chunks[number] = run, count
+        run.sent += count
+        run.out += 1
+        if not run.left:
+            self._waiting.popleft()
+        timeout = run.timeout_seconds
+        self.pool.run(Chunk(number, run.task, b"{}", first, count, lines, timeout, short=short), CPU)
+
+    def _came_back(self, run: Run) -> None:
+        run.out -= 1
+        if not run.left and not run.out:
+            run.ended.set_result(None)
+
+
+@asynccontextmanager
+async def driving() -> AsyncIterator[Driver]:
+    """A pool with its workers there; ended, whatever happens."""
+    with TemporaryDirectory(prefix="millpond-bench-") as directory:
+        sizes = {CPU: WORKERS, "io": 0}
+        pool = Pool(sizes, TASKS, Blobs(Path(directory)), ChildLimits(), MemoryGuard(None))
+        driver = Driver(pool)
+        await pool.start(driver)
+        try:
+            yield driver
+        finally:
+            await pool.stop()
