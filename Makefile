@@ -48,6 +48,8 @@ format: install ## put the code in its form
 
 soak: install ## minutes of random kills under load, thousands of simulated stories; every item is accounted for
 	$(BIN)/python -m bench.soak --seconds 60
+	$(BIN)/python -m tests.crash.storm --kills 120
+	$(BIN)/python -m tests.crash.storm --kills 30 --durability power
 	$(BIN)/python -m tests.simulation --from 1000 --stories 20000
 
 faults: install ## the same faults on multiprocessing.Pool, concurrent.futures, pebble and here, as a table

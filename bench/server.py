@@ -79,6 +79,13 @@ class Server:
         self.log = os.pread(self._stderr.fileno(), size, 0).decode(errors="replace")
         return self.log
 
+    def ended_within(self, seconds: float) -> bool:
+        """Whether it ends by itself in that time."""
+        assert self._process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.returncode is not None
+
     def wait(self) -> None:
         """Wait until it ends by itself."""
         assert self._process is not None

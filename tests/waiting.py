@@ -11,12 +11,14 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.005
 
 
-def eventually(look: Callable[[], T | None], seconds: float, what: str) -> T:
+def eventually(
+    look: Callable[[], T | None], seconds: float, what: str, poll_seconds: float = _POLL_SECONDS
+) -> T:
     """What `look` finds, as soon as it finds something; an AssertionError that names `what` after the time."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(_POLL_SECONDS)
+        time.sleep(poll_seconds)
     return found
 
 

@@ -25,6 +25,7 @@ def follow(query: str) -> Reading:
     def read(client: httpx.Client, job_id: str, have: int) -> Iterator[bytes]:
         url = f"/v1/jobs/{job_id}/results.jsonl?follow=1&after={have}{query}"
         with client.stream("GET", url) as response:
+            _check_started(response)
             assert response.status_code == 200, response.read()
             rest = b""
             for piece in response.iter_raw():
@@ -43,6 +44,7 @@ def events(query: str) -> Reading:
         with client.stream("GET", f"/v1/jobs/{job_id}/events?{query}", headers=headers) as response:
             if response.status_code == 204:
                 return
+            _check_started(response)
             assert response.status_code == 200, response.read()
             event = None
             for event in events_of(response):
@@ -51,9 +53,17 @@ def events(query: str) -> Reading:
                     have += len(event.lines)
                 assert event.id == str(have)
             assert event is not None
-            assert event.name == "end", "a clean end is complete"
+            assert event.name in ("job", "end"), "the last event says whether there is more"
+            if event.name == "job":
+                raise httpx.ReadError("the service was told to stop")
 
     return read
+
+
+def _check_started(response: httpx.Response) -> None:
+    """A service that takes long to start says 503: its client comes back, as after a break."""
+    if response.status_code == 503:
+        raise httpx.ReadError("not ready yet")
 
 
 class Reader(threading.Thread):
@@ -72,7 +82,9 @@ class Reader(threading.Thread):
     def run(self) -> None:
         try:
             with self._server.client() as client:
-                eventually(lambda: self._connection(client), 10 * RETURN_SECONDS_MAX, "the end of the stream")
+                eventually(
+                    lambda: self._connection(client), 10 * RETURN_SECONDS_MAX, "the end of the stream", 0.02
+                )
         except BaseException as error:
             self.failure = error
 
