@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 @router.get("/errors")
 async def get_errors(context: Ctx, job_id: JobId) -> Response:
     """The job's failures by what they have in common, most frequent first, each group with one traceback."""
-    view = await context.digests.errors(job_id)
+    view = await context.digests.errors(context.jobs, job_id)
     groups = [_group(job_id, tally, traceback) for tally, traceback in view.groups]
     return _json({"failed": view.failed, "groups": groups, "others": view.others})
 
@@ -24,7 +24,7 @@ async def get_errors(context: Ctx, job_id: JobId) -> Response:
 @router.get("/timings")
 async def get_timings(context: Ctx, job_id: JobId) -> Response:
     """How long the job's items took: median, 95th and 99th percentile, and the slowest; null is less than 1 ms."""
-    view = await context.digests.timings(job_id)
+    view = await context.digests.timings(context.jobs, job_id)
     slowest = [
         {"index": index, "duration_ms": ms, "links": {"self": _item(job_id, index)}}
         for ms, index in view.slowest
@@ -36,7 +36,7 @@ async def get_timings(context: Ctx, job_id: JobId) -> Response:
 @router.get("/explain")
 async def get_explanation(context: Ctx, job_id: JobId) -> Response:
     """Why the job waits, is slow or has ended: in words, and as codes (docs/understanding.md)."""
-    reasons = await context.explaining.explain(job_id)
+    reasons = await context.explaining.explain(context.jobs, job_id)
     return _json({"summary": " ".join(reason.detail for reason in reasons[:2]), "reasons": reasons})
 
 

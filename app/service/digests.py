@@ -1,5 +1,6 @@
 """What a job's results say taken together, as it is asked for."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,6 @@ import msgspec
 from app.domain.digest import SLOWEST_MAX, Digest, Digesting, Tally
 from app.domain.item import Segment, View
 from app.domain.store import JobStore
-from app.service.dispatcher import Dispatcher
 from app.service.jobs import Jobs
 
 LOOKED_AT_MAX = 20_000
@@ -41,55 +41,53 @@ class TimingsView:
 
 
 class Digests:
-    """Every call: NotFound or Gone if there is no such job."""
+    """Every call: NotFound or Gone if there is no such job among those given, also if it went meanwhile."""
 
-    def __init__(self, store: JobStore, jobs: Jobs, dispatcher: Dispatcher) -> None:
+    def __init__(self, store: JobStore) -> None:
         self._store = store
-        self._jobs = jobs
-        self._dispatcher = dispatcher
 
-    async def errors(self, job_id: str) -> ErrorsView:
+    async def errors(self, jobs: Jobs, job_id: str) -> ErrorsView:
         """The job's failures; of each group, one is read for its traceback."""
-        digest, _, failed = await self._digest(job_id)
+        digest, _, failed = await self._digest(jobs, job_id)
         if digest.failed_before:
-            digest = await self._looked_at(job_id)
+            digest = await _looked_at(jobs, job_id)
         groups = [(tally, await self._traceback(job_id, tally)) for tally in digest.by_frequency]
+        await jobs.get(job_id)
         return ErrorsView(failed, groups, max(0, failed - sum(tally.count for tally, _ in groups)))
 
-    async def timings(self, job_id: str) -> TimingsView:
+    async def timings(self, jobs: Jobs, job_id: str) -> TimingsView:
         """How long the job's items took; those of before there were digests are left out."""
-        digest, done, _ = await self._digest(job_id)
+        digest, done, _ = await self._digest(jobs, job_id)
         timings, results = digest.timings, done - digest.done_before
         median, p95, p99 = (timings.quantile(share, results) for share in (0.5, 0.95, 0.99))
         return TimingsView(results - timings.untimed, median, p95, p99, timings.slowest[:SLOWEST_MAX])
 
-    async def _digest(self, job_id: str) -> tuple[Digest, int, int]:
+    async def _digest(self, jobs: Jobs, job_id: str) -> tuple[Digest, int, int]:
         """The job's digest, and how many results and failures it is of."""
-        live = self._dispatcher.live.get(job_id)
+        live = jobs.live(job_id)
         if live is not None and live.digest is not None:
             counts = live.job.counts
             return live.digest, counts.done, counts.failed
-        counts = (await self._jobs.get(job_id)).counts
         digest = await self._store.read_digest(job_id) or Digest(job_id)
-        # What came between the two readings is in the digest, and not in the counts.
-        failed = max(counts.failed, digest.failed_before + digest.failures)
-        return digest, max(counts.done, counts.succeeded + failed), failed
-
-    async def _looked_at(self, job_id: str) -> Digest:
-        """A digest of the log's first failures, made now; when they happened is not known."""
-        digesting = Digesting(Digest(job_id), None)
-        after = 0
-        while after < LOOKED_AT_MAX:
-            page = await self._jobs.results(job_id, View(outcome="failed"), after, _PAGE_LINES, _PAGE_BYTES)
-            if not page.count:
-                break
-            for _ in digesting.over([Segment(job_id, 0, page.count, page.count, 0, 0, page.lines)]):
-                pass
-            after = page.next_after
-        return digesting.digest
+        counts = (await jobs.get(job_id)).counts
+        return digest, counts.done, counts.failed
 
     async def _traceback(self, job_id: str, tally: Tally) -> str | None:
         line = await self._store.read_result(job_id, tally.samples[0])
         error = msgspec.json.decode(line).get("error") if line else None
         traceback = error.get("traceback") if error else None
         return traceback if isinstance(traceback, str) else None
+
+
+async def _looked_at(jobs: Jobs, job_id: str) -> Digest:
+    """A digest of the log's first failures, made now; when they happened is not known."""
+    digesting = Digesting(Digest(job_id), None)
+    after = 0
+    while after < LOOKED_AT_MAX:
+        page = await jobs.results(job_id, View(outcome="failed"), after, _PAGE_LINES, _PAGE_BYTES)
+        if not page.count:
+            break
+        for _ in digesting.over([Segment(job_id, 0, page.count, page.count, 0, 0, page.lines)]):
+            await asyncio.sleep(0)
+        after = page.next_after
+    return digesting.digest

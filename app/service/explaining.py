@@ -12,20 +12,19 @@ from app.service.live import LiveJob
 class Explaining:
     """Says why."""
 
-    def __init__(self, jobs: Jobs, dispatcher: Dispatcher, engine: Engine) -> None:
-        self._jobs = jobs
+    def __init__(self, dispatcher: Dispatcher, engine: Engine) -> None:
         self._dispatcher = dispatcher
         self._engine = engine
 
-    async def explain(self, job_id: str) -> list[Reason]:
-        """Why the job waits, is slow or has ended.  NotFound or Gone if there is no such job."""
-        view = await self._jobs.get(job_id)
-        live = self._dispatcher.live.get(job_id)
-        if live is None:
-            return reasons(Situation(view.job, view.counts))
-        return reasons(self._situation(live))
+    async def explain(self, jobs: Jobs, job_id: str) -> list[Reason]:
+        """Why the job waits, is slow or has ended.  NotFound or Gone if there is no such job among those given."""
+        live = jobs.live(job_id)
+        if live is not None:
+            return reasons(self._situation(live, stopping=jobs.closing.is_set()))
+        view = await jobs.get(job_id)
+        return reasons(Situation(view.job, view.counts))
 
-    def _situation(self, live: LiveJob) -> Situation:
+    def _situation(self, live: LiveJob, *, stopping: bool) -> Situation:
         trouble = self._dispatcher.trouble
         scheduler = self._dispatcher.scheduler
         standing = scheduler.standing(live)
@@ -35,7 +34,7 @@ class Explaining:
             live.counts,
             pool=live.pool,
             workers=sum(worker.state in ("idle", "busy") for worker in workers),
-            stopping=self._jobs.closing.is_set(),
+            stopping=stopping,
             trouble=trouble.detail if trouble else None,
             held=live.held,
             reading=live.loading,
