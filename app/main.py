@@ -21,19 +21,23 @@ from app.api.app import create_app
 from app.api.context import Context
 from app.api.protocol import Protocol
 from app.api.server import Server, bound
+from app.api.traffic import Timed, Traffic
 from app.domain.caller import Quota
 from app.domain.clock import SystemClock
 from app.domain.errors import ServiceError
+from app.domain.histogram import Histogram
 from app.service.access import Access
 from app.service.control import Control
 from app.service.digests import Digests
 from app.service.dispatcher import Dispatcher
 from app.service.explaining import Explaining
+from app.service.figures import Figures
 from app.service.files import Files
 from app.service.inspection import Inspection
 from app.service.jobs import Jobs, Limits
 from app.service.retention import Keeping, Retention
 from app.service.space import Space
+from app.service.watchdog import Watchdog
 from app.settings import Settings
 from app.stores.directory import DataDirectory
 from app.stores.keys import KeyFile
@@ -43,6 +47,8 @@ from workers.limits import ChildLimits, cpu_limit, default_processes
 from workers.memory import Cgroup, MemoryGuard
 from workers.pool import Pool
 
+COMMIT_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.010, 0.020, 0.050, 0.100, 0.500, 2.0)
+"""Seconds: from a write in memory to a disk in trouble."""
 STALLED_SECONDS = 1
 """How long a connection whose client does not read may hold up the end."""
 
@@ -73,7 +79,9 @@ def build(settings: Settings) -> tuple[Server, "Service"]:
     """Everything, wired; nothing opened or started."""
     clock = SystemClock()
     blobs = Blobs(settings.data_dir.absolute() / "files", durable=settings.durability == "power")
-    store = SqliteStore(settings.data_dir / "millpond.sqlite", settings.durability)
+    watchdog = Watchdog()
+    timed = Timed(Histogram(COMMIT_BOUNDS), watchdog.lag)
+    store = SqliteStore(settings.data_dir / "millpond.sqlite", settings.durability, timed.commits.note)
     guard = MemoryGuard(Cgroup.find())
     sizes = {
         "cpu": settings.processes or default_processes(cpu_limit(), guard.limit_bytes),
@@ -92,10 +100,12 @@ def build(settings: Settings) -> tuple[Server, "Service"]:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watchdog.start()
         starting = asyncio.get_running_loop().create_task(service.start(server.fail))
         try:
             yield
         finally:
+            watchdog.stop()
             await service.stop(starting, settings.drain_seconds)
 
     context = Context(
@@ -108,23 +118,14 @@ def build(settings: Settings) -> tuple[Server, "Service"]:
         inspection=inspection,
         digests=Digests(store),
         explaining=Explaining(dispatcher, engine),
+        figures=Figures(store, dispatcher, engine),
+        traffic=Traffic(),
+        timed=timed,
         space=space,
         clock=clock,
         access=Access(keys, Quota()),
     )
-    config = uvicorn.Config(
-        create_app(context, lifespan),
-        loop="uvloop",
-        http=Protocol,
-        ws="none",
-        access_log=False,
-        timeout_graceful_shutdown=STALLED_SECONDS,
-        log_config=None,
-        server_header=False,
-        # One request can hold the parser's buffer; a client that sends nothing holds a connection this long.
-        timeout_keep_alive=30,
-    )
-    server = Server(config, jobs)
+    server = Server(_config(create_app(context, lifespan)), jobs)
     return server, service
 
 
@@ -183,6 +184,21 @@ class Service:
         if self.jobs.ready:
             await self.dispatcher.drain(drain_seconds)
             await self.dispatcher.stop()
+
+
+def _config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=Protocol,
+        ws="none",
+        access_log=False,
+        timeout_graceful_shutdown=STALLED_SECONDS,
+        log_config=None,
+        server_header=False,
+        # One request can hold the parser's buffer; a client that sends nothing holds a connection this long.
+        timeout_keep_alive=30,
+    )
 
 
 def _limits(settings: Settings, guard: MemoryGuard) -> ChildLimits:

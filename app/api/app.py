@@ -7,10 +7,24 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import control, events, files, health, items, jobs, pages, pool, problems, results, understanding
+from app.api import (
+    control,
+    events,
+    files,
+    health,
+    items,
+    jobs,
+    metrics,
+    pages,
+    pool,
+    problems,
+    results,
+    understanding,
+)
 from app.api.context import Context
 from app.api.gate import Gate
 from app.api.streaming import HeadersOnly
+from app.api.traffic import Counting, Routed
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -25,9 +39,11 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
     )
     app.state.context = context
     problems.install(app)
-    for module in (jobs, control, understanding, items, results, events, files, pool, health):
+    for module in (jobs, control, understanding, items, results, events, files, pool, health, metrics):
         app.include_router(module.router)
     pages.install(app)
+    app.add_middleware(Routed)
     app.add_middleware(Gate, access=context.access)
     app.add_middleware(HeadersOnly)
+    app.add_middleware(Counting, traffic=context.traffic)
     return app

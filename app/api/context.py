@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from app.api.gate import CALLER
 from app.api.multipart import FileWriter
+from app.api.traffic import Timed, Traffic
 from app.domain.caller import NOBODY, Caller
 from app.domain.clock import Clock
 from app.domain.engine import Engine
@@ -17,6 +18,7 @@ from app.service.access import Access
 from app.service.control import Control
 from app.service.digests import Digests
 from app.service.explaining import Explaining
+from app.service.figures import Figures
 from app.service.files import Files
 from app.service.inspection import Inspection
 from app.service.jobs import Jobs
@@ -61,6 +63,9 @@ class Context:
     inspection: Inspection
     digests: Digests
     explaining: Explaining
+    figures: Figures
+    traffic: Traffic
+    timed: Timed
     space: Space
     clock: Clock
     access: Access

@@ -70,6 +70,11 @@ class _Reader:
         self._cursor = cursor
 
     async def events(self) -> AsyncIterator[bytes]:
+        with self._context.traffic.reading("job"):
+            async for event in self._events():
+                yield event
+
+    async def _events(self) -> AsyncIterator[bytes]:
         jobs, clock = self._context.jobs, self._context.clock
         shown = await jobs.get(self._job_id)
         yield b"retry: %d\n" % RETRY_MS + self._job_event("job", shown)

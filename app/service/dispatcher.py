@@ -60,6 +60,7 @@ class Dispatcher:
         self._scheduler = Scheduler(engine.pools(), self._items, self._resume, self.pump, engine.tasks, clock)
         self._chunks: dict[int, LiveJob] = {}
         self._writer = Writer(store, clock, self._stored)
+        self.stored = self._writer.stored
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._accepting = True
         self._waiting = 0
@@ -164,7 +165,12 @@ class Dispatcher:
     @property
     def backlog(self) -> bool:
         """Whether results wait for the store, so many that no item starts."""
-        return self._writer.bytes_waiting > PENDING_BYTES_MAX
+        return self.bytes_unwritten > PENDING_BYTES_MAX
+
+    @property
+    def bytes_unwritten(self) -> int:
+        """Of results that wait for the store."""
+        return self._writer.bytes_waiting
 
     @property
     def trouble(self) -> ServiceError | None:

@@ -53,6 +53,20 @@ class _Batch:
         )
 
 
+@dataclass(slots=True)
+class Stored:
+    """Results stored since the start."""
+
+    succeeded: int = 0
+    failed: int = 0
+    bytes: int = 0
+
+    def add(self, segment: Segment) -> None:
+        self.succeeded += segment.count - segment.failed
+        self.failed += segment.failed
+        self.bytes += len(segment.lines)
+
+
 class Writer:
     """The one that writes what running jobs bring forth."""
 
@@ -65,6 +79,7 @@ class Writer:
         self._stopping = False
         self.trouble: ServiceError | None = None
         """Why nothing can be stored now."""
+        self.stored = Stored()
         self.bytes_waiting = 0
         """Of results and notes that are not stored yet."""
 
@@ -170,6 +185,8 @@ class Writer:
             log.info("results can be stored again")
             self.trouble = None
         self.bytes_waiting -= sum(len(segment.lines) for segment in segments)
+        for segment in segments:
+            self.stored.add(segment)
         self.bytes_waiting -= sum(map(_size, batch.notes))
         for live in batch.jobs.values():
             live.unwritten -= len(by_job.get(live.job.id, ()))

@@ -11,6 +11,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -85,8 +86,12 @@ def _is_full(directory: Path) -> bool:
 class Database:
     """A database file, opened once for writing and a few times for reading."""
 
-    def __init__(self, path: Path, durability: Durability) -> None:
+    def __init__(
+        self, path: Path, durability: Durability, on_commit: Callable[[float], None] = lambda _: None
+    ) -> None:
+        """`on_commit` is told, on the writer's thread, how many seconds a group took."""
         self._path = path
+        self._on_commit = on_commit
         self._durability: Durability = durability
         self._queue: queue.SimpleQueue[tuple[Write[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._local = threading.local()
@@ -148,7 +153,9 @@ class Database:
                     break
             writes = [entry for entry in group if entry is not None]
             last = len(writes) < len(group)
+            began = time.monotonic()
             self._commit([entry for entry in writes if entry[1].set_running_or_notify_cancel()])
+            self._on_commit(time.monotonic() - began)
 
     def _commit(self, group: list[tuple[Write[Any], Future[Any]]]) -> None:
         """One transaction for the whole group; each write in a savepoint of its own."""

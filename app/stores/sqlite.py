@@ -4,7 +4,7 @@ Invariant: a job's segments do not overlap, and its counts are what its segments
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -44,8 +44,13 @@ _UNFINISHED = [str(status) for status in Status if status not in FINISHED]
 class SqliteStore:
     """A `JobStore` in a file; one process at a time."""
 
-    def __init__(self, path: Path, durability: Durability = "process") -> None:
-        self._database = Database(path, durability)
+    def __init__(
+        self,
+        path: Path,
+        durability: Durability = "process",
+        on_commit: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self._database = Database(path, durability, on_commit)
 
     def open(self) -> None:
         """Open the file, bring its schema up to date, and forget uploads that never became jobs.

@@ -1,0 +1,42 @@
+"""Notices when the event loop is held up, which everybody who is connected would feel.
+
+How it works: a timer that wants to be on time every `INTERVAL_SECONDS`.  What holds the loop up for longer than that
+is seen for certain, and by how much to within the interval.
+"""
+
+import asyncio
+import logging
+import time
+
+from app.domain.histogram import Histogram
+
+INTERVAL_SECONDS = 0.020
+BOUNDS = (0.001, 0.002, 0.005, 0.010, 0.020, 0.050, 0.100, 0.250, 1.0)
+WORTH_A_WORD_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Watchdog:
+    """Watches the loop it is started on."""
+
+    def __init__(self) -> None:
+        self.lag = Histogram(BOUNDS)
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wait()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _wait(self) -> None:
+        self._due = time.monotonic() + INTERVAL_SECONDS
+        self._timer = self._loop.call_later(INTERVAL_SECONDS, self._look)
+
+    def _look(self) -> None:
+        late = max(0.0, time.monotonic() - self._due)
+        self.lag.note(late)
+        if late >= WORTH_A_WORD_SECONDS:
+            log.warning("the event loop was held up for %.1f s", late)
+        self._wait()
