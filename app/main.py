@@ -33,6 +33,7 @@ from app.service.dispatcher import Dispatcher
 from app.service.explaining import Explaining
 from app.service.figures import Figures
 from app.service.files import Files
+from app.service.inputs import Inputs
 from app.service.inspection import Inspection
 from app.service.jobs import Jobs, Limits
 from app.service.retention import Keeping, Retention
@@ -112,6 +113,7 @@ def build(settings: Settings) -> tuple[Server, "Service"]:
         settings=settings,
         jobs=jobs,
         control=Control(jobs, dispatcher),
+        inputs=Inputs(store, jobs),
         files=Files(store, clock),
         blobs=blobs,
         engine=engine,

@@ -195,6 +195,15 @@ class Pool:
         worker.send(frame)
         return worker.slot.current is not None and worker.slot.current.id == chunk_id
 
+    def kill(self, chunk_id: int) -> bool:
+        """As `cancel`, but by force at once where the worker runs nothing of others; whether an item was running."""
+        running = self.cancel(chunk_id)
+        worker = self._holder(chunk_id)
+        if worker is not None and worker.slot.only_cancelled:
+            self._kill(worker, Reason.CANCELLED)
+            self._fork_missing()
+        return running
+
     def _holder(self, chunk_id: int) -> Worker | None:
         return next((worker for worker in self._workers.values() if worker.slot.has(chunk_id)), None)
 

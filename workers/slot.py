@@ -161,6 +161,13 @@ class Slot:
         return any(given.chunk.alone for given in self._given.values())
 
     @property
+    def only_cancelled(self) -> bool:
+        """Whether all that it runs is to end."""
+        first = self._first()
+        running = [given for given in self._given.values() if given is first or given.chunk.concurrency > 1]
+        return bool(running) and all(given.cancelled_at is not None for given in running)
+
+    @property
     def seen_at(self) -> float:
         """When the item that runs began, as far as the pool has looked."""
         return self._seen_at

@@ -12,6 +12,7 @@ from app.api import (
     events,
     files,
     health,
+    inputs,
     items,
     jobs,
     metrics,
@@ -39,7 +40,19 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
     )
     app.state.context = context
     problems.install(app)
-    for module in (jobs, control, understanding, items, results, events, files, pool, health, metrics):
+    for module in (
+        jobs,
+        control,
+        understanding,
+        inputs,
+        items,
+        results,
+        events,
+        files,
+        pool,
+        health,
+        metrics,
+    ):
         app.include_router(module.router)
     pages.install(app)
     app.add_middleware(Routed)

@@ -20,6 +20,7 @@ from app.service.digests import Digests
 from app.service.explaining import Explaining
 from app.service.figures import Figures
 from app.service.files import Files
+from app.service.inputs import Inputs
 from app.service.inspection import Inspection
 from app.service.jobs import Jobs
 from app.service.space import Space
@@ -57,6 +58,7 @@ class Context:
     settings: ApiSettings
     jobs: Jobs
     control: Control
+    inputs: Inputs
     files: Files
     blobs: Blobs
     engine: Engine
@@ -78,7 +80,12 @@ async def _context(request: Request) -> Context:  # not `def`, which FastAPI wou
     caller = request.scope.get(CALLER, NOBODY)
     jobs = context.jobs.of(caller)
     return replace(
-        context, caller=caller, jobs=jobs, control=context.control.of(jobs), files=context.files.of(caller)
+        context,
+        caller=caller,
+        jobs=jobs,
+        control=context.control.of(jobs),
+        inputs=context.inputs.of(jobs),
+        files=context.files.of(caller),
     )
 
 

@@ -30,6 +30,10 @@ Follow = Annotated[
     Literal["0", "1"], Query(description="1: answer with the results themselves, as they come")
 ]
 
+Force = Annotated[
+    Literal["0", "1"], Query(description="1: end running items at once, with their workers, without a grace")
+]
+
 INLINE_ITEMS_MAX = 1_000
 INLINE_BYTES_MAX = 1 << 20
 RETRY_AFTER_SECONDS_MAX = 60
@@ -41,7 +45,7 @@ async def post_job(request: Request, context: Ctx, follow: Follow = "0") -> Resp
     accepted = await submit(request, context, None)
     if follow == "1":
         return _results_of(request, context, accepted)
-    return await _answer(request, context, accepted, created=True)
+    return await answer(request, context, accepted, created=True)
 
 
 @router.put("/{job_id}", status_code=202)
@@ -50,7 +54,7 @@ async def put_job(request: Request, context: Ctx, job_id: JobId, follow: Follow 
     accepted = await submit(request, context, job_id)
     if follow == "1":
         return _results_of(request, context, accepted)
-    return await _answer(request, context, accepted, created=not accepted.replayed)
+    return await answer(request, context, accepted, created=not accepted.replayed)
 
 
 @router.get("")
@@ -98,9 +102,9 @@ async def get_job(request: Request, context: Ctx, job_id: JobId) -> Response:
 
 
 @router.post("/{job_id}/cancel", status_code=202)
-async def cancel_job(context: Ctx, job_id: JobId) -> Response:
+async def cancel_job(context: Ctx, job_id: JobId, force: Force = "0") -> Response:
     """No further item starts; those that run are asked to end, and made to.  Never too late."""
-    view, receipt = await context.jobs.cancel(job_id)
+    view, receipt = await context.jobs.cancel(job_id, force=force == "1")
     document = job_document(view) | {
         "cancelled": {"dropped": receipt.dropped, "signalled": receipt.signalled}
     }
@@ -114,7 +118,7 @@ async def delete_job(context: Ctx, job_id: JobId) -> Response:
     return Response(status_code=204)
 
 
-async def _answer(request: Request, context: Context, accepted: Accepted, *, created: bool) -> Response:
+async def answer(request: Request, context: Context, accepted: Accepted, *, created: bool) -> Response:
     """The answer to a submission: its job."""
     preferences = Preferences.of(request)
     wait = preferences.wait_seconds

@@ -1,12 +1,13 @@
 """Routes of tasks and workers."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api import documents
 from app.api.context import Ctx
 from app.domain.errors import NotFound, UnknownTask
 
@@ -36,6 +37,7 @@ async def get_pool(context: Ctx) -> Response:
     pools = {
         name: {
             "processes": engine.size(name),
+            "paused": context.control.is_paused(name),
             "restarts": engine.restarts(name),
             "workers": engine.workers(name),
         }
@@ -44,20 +46,25 @@ async def get_pool(context: Ctx) -> Response:
     return _json({"pools": pools})
 
 
-class Resize(BaseModel):
-    """What can be changed of a pool."""
+class PoolChange(BaseModel):
+    """What can be changed of a pool, until the service is started anew."""
 
     model_config = ConfigDict(extra="forbid")
 
-    processes: int = Field(ge=1, le=512, description="how many workers the pool should have")
+    processes: Annotated[int, Field(ge=1, le=512, description="how many workers the pool should have")] = 1
+    paused: Annotated[bool, Field(description="whether no item is to start; those that run go on")] = False
 
 
-@router.patch("/pool/{name}")
-async def patch_pool(context: Ctx, name: str, change: Resize) -> Response:
-    """Resize a pool.  It grows at once and shrinks as items end; none is lost."""
+@router.patch("/pool/{name}", openapi_extra=documents.described(PoolChange))
+async def patch_pool(request: Request, context: Ctx, name: str) -> Response:
+    """Resize, pause or resume a pool.  It grows at once and shrinks as items end; none is lost."""
     if name not in context.engine.pools():
         raise NotFound(f"There is no pool {name[:50]!r}; there are {', '.join(context.engine.pools())}.")
-    context.engine.resize(name, change.processes)
+    change = await documents.read(request, PoolChange)
+    if "processes" in change.model_fields_set:
+        context.engine.resize(name, change.processes)
+    if "paused" in change.model_fields_set:
+        context.control.set_paused(name, change.paused)
     return await get_pool(context)
 
 

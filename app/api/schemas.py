@@ -188,10 +188,14 @@ def job_document(view: JobView, results: bytes | None = None) -> dict[str, Any]:
         "expires_at": stamp(job.expires_at),
         "links": {
             "self": self_link,
+            "inputs": f"{self_link}/inputs.jsonl",
             "results": f"{self_link}/results.jsonl",
             "failures": f"{self_link}/results.jsonl?status=failed",
             "events": f"{self_link}/events",
             "cancel": f"{self_link}/cancel",
+            "pause": f"{self_link}/pause",
+            "resume": f"{self_link}/resume",
+            "retry": f"{self_link}/retry",
         },
     }
 

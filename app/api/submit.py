@@ -36,7 +36,7 @@ async def submit(request: Request, context: Context, job_id: str | None) -> Acce
     """Take the submission in `request`; see section "Submitting" of docs/api.md for its forms."""
     context.jobs.check_open()
     context.space.check()
-    key = _idempotency_key(request)
+    key = idempotency_key(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = {name: value for name, value in _query(request).items() if name not in _FLAGS}
     submission = _Submission(request, context, query, job_id, key)
@@ -182,7 +182,7 @@ def _refuse_twice(names: Sequence[str]) -> None:
             raise Invalid(f"{_shown(name)}: {detail}.", [Fault(detail, parameter=_shown(name))])
 
 
-def _idempotency_key(request: Request) -> str | None:
+def idempotency_key(request: Request) -> str | None:
     """The key, bare or quoted."""
     header = request.headers.get("idempotency-key")
     if header is None:

@@ -136,6 +136,10 @@ class Engine(Protocol):
         """Recall it, and end the item of it that runs, kindly, then by force; whether one was running."""
         ...
 
+    def kill(self, chunk_id: int) -> bool:
+        """As `cancel`, but by force at once where the worker runs nothing of others; whether an item was running."""
+        ...
+
     def pools(self) -> Sequence[PoolName]: ...
 
     def resize(self, pool: PoolName, processes: int) -> None:

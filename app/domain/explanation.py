@@ -14,6 +14,7 @@ CODES: Mapping[str, str] = {
     "stopping": "the service is stopping; the rest runs after its next start",
     "storage": "nothing can be stored for now, so that no item starts",
     "task_not_loaded": "the service runs without the job's task; the job goes on once it is loaded again",
+    "pool_paused": "`PATCH /v1/pool/{name}` has paused the pool that the job's task runs in",
     "cancelling": "somebody cancelled it, and items that run are being ended",
     "paused": "somebody paused it",
     "reading": "its items are being read from disk",
@@ -48,6 +49,7 @@ class Situation:
     trouble: str | None = None
     """What is wrong with the storage."""
     held: bool = False
+    pool_paused: bool = False
     reading: bool = False
     limit: str | None = None
     """Which of its task's limits it waits for."""
@@ -94,6 +96,9 @@ def _stops(now: Situation) -> Iterator[tuple[str, str]]:
             "task_not_loaded",
             f"No task is called {now.job.task!r} here now; it goes on once it is loaded again.",
         )
+    if now.pool_paused:
+        detail = f'Pool {now.pool!r} is paused; PATCH /v1/pool/{now.pool} with {{"paused":false}} resumes it{rest}.'
+        yield "pool_paused", detail
     if now.job.status is Status.CANCELLING:
         yield "cancelling", f"It was cancelled; {_items(counts.running)} being ended."
     if now.job.status is Status.PAUSED:
@@ -103,7 +108,7 @@ def _stops(now: Situation) -> Iterator[tuple[str, str]]:
 def _waits(now: Situation) -> Iterator[tuple[str, str]]:
     """Why what waits of it does not start just now."""
     job, counts = now.job, now.counts
-    if job.status in (Status.CANCELLING, Status.PAUSED) or now.held:
+    if job.status in (Status.CANCELLING, Status.PAUSED) or now.held or now.pool_paused:
         return
     if not job.sealed and counts.done == counts.total:
         yield "waiting_for_items", "It is open, and every item it has is done; send more items, or seal it."

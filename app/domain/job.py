@@ -119,6 +119,14 @@ class Counts:
         return self.succeeded + self.failed
 
 
+def runs_otherwise(before: Options, after: Options) -> bool:
+    """Whether items that are with a worker and have not begun would be sent otherwise now."""
+    return (before.item_timeout_seconds, before.max_in_flight) != (
+        after.item_timeout_seconds,
+        after.max_in_flight,
+    )
+
+
 def kept_seconds(options: Options, status: Status, counts: Counts) -> float:
     """How long a finished job is kept after its end."""
     failed = counts.failed > 0 or status in (Status.FAILED, Status.EXPIRED)

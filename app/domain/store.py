@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from app.domain.digest import Digest
-from app.domain.item import Block, Page, Segment, View
+from app.domain.item import Block, Outcome, Page, Segment, View
 from app.domain.job import Job, Status
 
 
@@ -146,8 +146,19 @@ class JobStore(Protocol):
 
     # -- Items and results
 
-    async def done_ranges(self, job_id: str) -> list[tuple[int, int]]:
-        """(first, count) of the job's segments, by first.  Reads no result."""
+    async def done_ranges(
+        self, job_id: str, index: int = 0, ranges_max: int | None = None
+    ) -> list[tuple[int, int]]:
+        """(first, count) of the segments with results of item `index` or later ones, by first.  Reads no result."""
+        ...
+
+    async def segments_from(
+        self, job_id: str, index: int, outcome: Outcome, *, bytes_max: int
+    ) -> list[Segment]:
+        """The segments with results of item `index` or later ones, and such an outcome among them, by first.
+
+        As many as the limit allows, but one where there is one.
+        """
         ...
 
     async def read_block(self, job_id: str, index: int) -> Block | None:

@@ -6,6 +6,7 @@ Invariant: what a caller was told is stored; of a job that finished meanwhile no
 from collections.abc import Callable
 from dataclasses import replace
 
+from app.domain.engine import PoolName
 from app.domain.errors import Conflict
 from app.domain.job import Event, Job, Status, step
 from app.service.dispatcher import Dispatcher
@@ -40,6 +41,24 @@ class Control:
         if view.job.status.finished and live.job != changed(live.job):
             raise _too_late(view)
         return view
+
+    def is_paused(self, pool: PoolName) -> bool:
+        return pool in self._dispatcher.paused_pools
+
+    def set_paused(self, pool: PoolName, paused: bool) -> None:
+        """Whether items start in the pool; those that run go on.  Forgotten when the service ends."""
+        dispatcher = self._dispatcher
+        if paused:
+            dispatcher.paused_pools.add(pool)
+        else:
+            dispatcher.paused_pools.discard(pool)
+        for live in dispatcher.live.values():
+            if live.pool == pool:
+                if paused:
+                    dispatcher.recall(live)
+                live.bell.ring()
+        dispatcher.bell.ring()
+        dispatcher.pump()
 
     async def _move(self, job_id: str, moved: Callable[[Job], Job]) -> JobView:
         live = await self._live(job_id)

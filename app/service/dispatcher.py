@@ -16,13 +16,14 @@ from functools import partial
 from typing import Any
 
 from app.domain.clock import Clock
-from app.domain.engine import Chunk, Engine, Room
-from app.domain.errors import ServiceError, UnknownTask, problem_of
+from app.domain.engine import Chunk, Engine, PoolName, Room
+from app.domain.errors import ServiceError, UnknownTask, problem, problem_of
 from app.domain.halt import reason
 from app.domain.item import Block, failure_line, holes, key_of
-from app.domain.job import Event, Job, Status, step
+from app.domain.job import Event, Job, Status, runs_otherwise, step
 from app.domain.retry import backoff_seconds, runs_again
 from app.domain.store import JobStore, Note
+from app.service.deadlines import Deadlines
 from app.service.feed import Bell
 from app.service.items import ItemCache
 from app.service.live import LiveJob
@@ -61,11 +62,13 @@ class Dispatcher:
         self._chunks: dict[int, LiveJob] = {}
         self._writer = Writer(store, clock, self._stored)
         self.stored = self._writer.stored
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._deadlines = Deadlines(clock, partial(self._halt, why=Event.TIMED_OUT))
         self._accepting = True
         self._waiting = 0
         self._waiting_at = -WAITING_SECONDS
         self.live: dict[str, LiveJob] = {}
+        self.paused_pools: set[PoolName] = set()
+        """Those in which no item starts."""
         self.bell = Bell()
         """Rings whenever any job changes."""
 
@@ -110,8 +113,7 @@ class Dispatcher:
         self._accepting = False
         await self._engine.stop()
         self._scheduler.stop()
-        for timer in self._timers.values():
-            timer.cancel()
+        self._deadlines.stop()
         await self._writer.stop()
 
     # -- What the service asks for
@@ -124,19 +126,22 @@ class Dispatcher:
         self.pump()
         return live
 
-    async def cancel(self, live: LiveJob) -> Receipt:
-        """No item starts any more; running ones are asked to end, and made to after a grace.
+    async def cancel(self, live: LiveJob, *, force: bool = False) -> Receipt:
+        """No item starts any more; running ones are asked to end, and made to after a grace, or by force at once.
 
         Returns once this is stored.
         """
         if live.halt is not None:
+            killed = self._kill(live) if force else 0
             if live.job.status is Status.CANCELLING:
                 await self._writer.written(live)  # who asked before may not have been answered yet
-            return Receipt(0, 0)
+            return Receipt(0, killed)
         unfinished = live.waiting + live.out
         status = step(live.job.status, Event.CANCEL_ASKED)
         live.job = replace(live.job, status=status, cancel_requested_at=self._clock.now())
         signalled = self._halt(live, Event.CANCEL_ASKED)
+        if force:
+            self._kill(live)
         await self._writer.written(live)
         return Receipt(unfinished - signalled, signalled)
 
@@ -147,15 +152,19 @@ class Dispatcher:
         Returns once this is stored.
         """
         before, live.job = live.job, job
-        if _sends_differently(before, job):
-            for chunk_id in live.chunks:
-                self._engine.recall(chunk_id)
+        if job.status is Status.PAUSED or runs_otherwise(before.options, job.options):
+            self.recall(live)
         if live.failing:
             self._halt(live, Event.TOO_MANY_FAILURES)
-        self._arm_timeout(live)
+        self._deadlines.set(live)
         self._scheduler.refresh(live)
         self._scheduler.reweigh(live)
         await self._writer.written(live)
+
+    def recall(self, live: LiveJob) -> None:
+        """Have items that a worker has not begun come back."""
+        for chunk_id in live.chunks:
+            self._engine.recall(chunk_id)
 
     @property
     def scheduler(self) -> Scheduler:
@@ -177,6 +186,14 @@ class Dispatcher:
         """Why nothing can be stored now; until it can, no item starts."""
         return self._writer.trouble
 
+    def stopped(self, live: LiveJob) -> dict[str, str] | None:
+        """Why no item starts in the job's pool, as a problem."""
+        if self.trouble is not None:
+            return problem_of(self.trouble)
+        if live.pool in self.paused_pools:
+            return problem("pool-paused", f"PATCH /v1/pool/{live.pool} resumes the pool.")
+        return None
+
     def waiting_items(self) -> int:
         """How many items wait in all, as it was a moment ago: adding them up takes a while."""
         now = self._clock.monotonic()
@@ -189,7 +206,7 @@ class Dispatcher:
         """Give the engine as much as it has room for."""
         if not self._accepting or self.trouble or self.backlog:
             return
-        pools = self._engine.pools()
+        pools = [pool for pool in self._engine.pools() if pool not in self.paused_pools]
         # Who must run alone waits until nothing runs in any pool: until then no other pool gets anything new.
         for pool in [pool for pool in pools if self._scheduler.first_is_alone(pool)] or pools:
             workers = self._engine.size(pool)
@@ -331,7 +348,7 @@ class Dispatcher:
             log.warning("job %s is held: %s", job.id, detail)
         elif live.failing:
             self._halt(live, Event.TOO_MANY_FAILURES)
-        self._arm_timeout(live)
+        self._deadlines.set(live)
         self._scheduler.refresh(live)
         if not live.waiting:
             self._writer.touch(live)
@@ -343,17 +360,6 @@ class Dispatcher:
         self._writer.touch(live)
         live.bell.ring()
         self.bell.ring()
-
-    def _arm_timeout(self, live: LiveJob) -> None:
-        if timer := self._timers.pop(live.job.id, None):
-            timer.cancel()
-        limit = live.job.options.job_timeout_seconds
-        if limit is not None:
-            spent = max(0.0, (self._clock.now() - live.job.created_at).total_seconds())
-            loop = asyncio.get_running_loop()
-            self._timers[live.job.id] = loop.call_later(
-                max(0.0, limit - spent), self._halt, live, Event.TIMED_OUT
-            )
 
     def _halt(self, live: LiveJob, why: Event) -> int:
         """End the job early, keeping what is done; how many running items were asked to end."""
@@ -368,6 +374,10 @@ class Dispatcher:
         self._writer.touch(live)
         return signalled
 
+    def _kill(self, live: LiveJob) -> int:
+        """End what runs of the job, whatever it does; how many items that were."""
+        return sum(self._engine.kill(chunk_id) for chunk_id in list(live.chunks))
+
     def _log(
         self, live: LiveJob, first: int, count: int, failed: int, lines: bytes, files: Sequence[str] = ()
     ) -> None:
@@ -381,17 +391,8 @@ class Dispatcher:
             if live.job.status.finished:
                 del self.live[live.job.id]
                 self._items.forget(live.job.id)
-                if timer := self._timers.pop(live.job.id, None):
-                    timer.cancel()
+                self._deadlines.forget(live)
             self._scheduler.refresh(live)  # stored results make room under `max_in_flight`
             live.bell.ring()
         self.bell.ring()
         self.pump()
-
-
-def _sends_differently(before: Job, after: Job) -> bool:
-    """Whether items would be sent otherwise now than they were."""
-    if after.status is Status.PAUSED:
-        return True
-    old, new = before.options, after.options
-    return (old.item_timeout_seconds, old.max_in_flight) != (new.item_timeout_seconds, new.max_in_flight)

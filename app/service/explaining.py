@@ -37,6 +37,7 @@ class Explaining:
             stopping=stopping,
             trouble=trouble.detail if trouble else None,
             held=live.held,
+            pool_paused=live.pool in self._dispatcher.paused_pools,
             reading=live.loading,
             limit=scheduler.limit(live),
             memory_short=self._engine.memory_short,

@@ -16,7 +16,7 @@ from typing import Any
 from app.domain.caller import ANYBODY, Caller
 from app.domain.clock import Clock, new_id
 from app.domain.engine import Engine
-from app.domain.errors import Conflict, Gone, Invalid, Unavailable, UnknownTask, problem_of
+from app.domain.errors import Conflict, Gone, Invalid, Unavailable, UnknownTask
 from app.domain.item import Block, Page, View, files_named
 from app.domain.job import Counts, Event, Job, Options, Status, kept_seconds, step
 from app.domain.store import Extent, JobStore, Query
@@ -44,6 +44,7 @@ class Draft:
     idempotency_key: str | None = None
     label: str | None = None
     metadata: Mapping[str, Any] | None = None
+    retry_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +156,14 @@ class Jobs:
 
     async def submit(self, draft: Draft, blocks: Sequence[Block]) -> Accepted:
         """Take a job whose items are at hand.  The same id or key with the same content is the same job."""
-        if earlier := await self._earlier(draft):
+        if earlier := await self.earlier(draft):
             return earlier
         job = self._job(draft, sum(block.count for block in blocks))
         files = files_named(*(block.lines for block in blocks), json.dumps(draft.params).encode())
         try:
             await self._store.create_job(job, blocks, self._sight.own_key(draft.idempotency_key), files)
         except Conflict:
-            if earlier := await self._earlier(draft):  # the same submission, at the same time
+            if earlier := await self.earlier(draft):  # the same submission, at the same time
                 return earlier
             raise
         self._run(job, blocks)
@@ -196,20 +197,20 @@ class Jobs:
 
     async def commit(self, upload: "Upload", draft: Draft) -> Accepted:
         """The upload is complete: its job exists from now on."""
-        if earlier := await self._earlier(draft):
+        if earlier := await self.earlier(draft):
             return earlier
         job = self._job(draft, upload.count)
         try:
             await self._store.commit_upload(upload.name, job, self._sight.own_key(draft.idempotency_key))
         except Conflict:
-            if earlier := await self._earlier(draft):
+            if earlier := await self.earlier(draft):
                 return earlier
             raise
         upload.committed = True
         self._run(job, ())
         return Accepted(job.id)
 
-    async def _earlier(self, draft: Draft) -> Accepted | None:
+    async def earlier(self, draft: Draft) -> Accepted | None:
         """The job that this very submission made before.
 
         Conflict or Invalid if another one did, Gone if its job is no more.
@@ -254,6 +255,7 @@ class Jobs:
             label=draft.label,
             metadata=draft.metadata,
             submitted_by=self._sight.caller.name,
+            retry_of=draft.retry_of,
             fingerprint=draft.fingerprint,
         )
         if total:
@@ -331,10 +333,10 @@ class Jobs:
 
     # -- Changing
 
-    async def cancel(self, job_id: str) -> tuple[JobView, Receipt]:
-        """Ask the job to end; harmless if it has.  The receipt says what that did."""
+    async def cancel(self, job_id: str, *, force: bool = False) -> tuple[JobView, Receipt]:
+        """Ask the job to end, or make it; harmless if it has.  The receipt says what that did."""
         live = self._sight.live(job_id)
-        receipt = await self._dispatcher.cancel(live) if live else Receipt(0, 0)
+        receipt = await self._dispatcher.cancel(live, force=force) if live else Receipt(0, 0)
         return await self.get(job_id), receipt
 
     async def delete(self, job_id: str) -> None:
@@ -363,10 +365,10 @@ class Jobs:
             standing = self._dispatcher.scheduler.standing(live)
             position = standing.ahead if standing else None
         job = live.job
-        if job.error is None and (trouble := self._dispatcher.trouble):
-            job = replace(job, error=problem_of(trouble))
-        known = live.moving and self._dispatcher.trouble is None
-        eta = live.rate.eta_seconds(now, left) if known else None
+        stopped = self._dispatcher.stopped(live)
+        if job.error is None and stopped is not None:
+            job = replace(job, error=stopped)
+        eta = live.rate.eta_seconds(now, left) if live.moving and stopped is None else None
         return JobView(job, live.counts, live.rate.items_per_second(now), eta, position)
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from app.domain.digest import Digest
 from app.domain.errors import Conflict, ServiceError
-from app.domain.item import Block, Page, Segment, View, is_failure
+from app.domain.item import Block, Outcome, Page, Segment, View, is_failure
 from app.domain.job import Job, Status
 from app.domain.store import Extent, Note, Query, Replay, StoredFile, Tombstone
 
@@ -126,8 +126,25 @@ class MemoryStore:
 
     # -- Items and results
 
-    async def done_ranges(self, job_id: str) -> list[tuple[int, int]]:
-        return [(segment.first, segment.count) for segment in self._by_index(job_id)]
+    async def done_ranges(
+        self, job_id: str, index: int = 0, ranges_max: int | None = None
+    ) -> list[tuple[int, int]]:
+        segments = [s for s in self._by_index(job_id) if s.first + s.count > index]
+        return [(segment.first, segment.count) for segment in segments][:ranges_max]
+
+    async def segments_from(
+        self, job_id: str, index: int, outcome: Outcome, *, bytes_max: int
+    ) -> list[Segment]:
+        found: list[Segment] = []
+        for segment in self._by_index(job_id):
+            own = segment.failed if outcome == "failed" else segment.count - segment.failed
+            if segment.first + segment.count <= index or not own:
+                continue
+            bytes_max -= len(segment.lines)
+            if found and bytes_max < 0:
+                break
+            found.append(segment)
+        return found
 
     async def read_block(self, job_id: str, index: int) -> Block | None:
         blocks = self._items.get(job_id, [])

@@ -8,7 +8,7 @@ segments, from the covering index alone; and while the job runs only the gapless
 import sqlite3
 from collections.abc import Iterator
 
-from app.domain.item import Outcome, Page, View, take
+from app.domain.item import Outcome, Page, Segment, View, take
 from app.domain.store import Extent
 
 _BEFORE: dict[Outcome | None, str] = {
@@ -16,6 +16,12 @@ _BEFORE: dict[Outcome | None, str] = {
     "failed": "failed_before",
     "succeeded": "done_before - failed_before",
 }
+_FROM_ITEM = """
+    segments WHERE owner = (SELECT owner FROM jobs WHERE id = ?1)
+    AND first >= coalesce((SELECT max(first) FROM segments
+        WHERE owner = (SELECT owner FROM jobs WHERE id = ?1) AND first <= ?2), 0)
+    AND first + count > ?2 AND {own} > 0 ORDER BY first"""
+"""A job's segments with results of an item or later ones, and something of their own."""
 _OWN: dict[Outcome | None, str] = {None: "count", "failed": "failed", "succeeded": "count - failed"}
 
 
@@ -67,6 +73,36 @@ def extent(connection: sqlite3.Connection, job_id: str, view: View, after: int, 
             place_after, place_bytes = max(before, after), size
         size += _bytes_of(connection, segment_id, view.outcome, max(0, after - before), own)
     return Extent(size, place_after, offset - place_bytes)
+
+
+def done_ranges(
+    connection: sqlite3.Connection, job_id: str, index: int, ranges_max: int | None
+) -> list[tuple[int, int]]:
+    """Where results are from item `index` on, from the covering index alone."""
+    rows = connection.execute(
+        f"SELECT first, count FROM {_FROM_ITEM.format(own='count')} LIMIT ?3",
+        (job_id, index, -1 if ranges_max is None else ranges_max),
+    )
+    return [(first, count) for first, count in rows]
+
+
+def segments_from(
+    connection: sqlite3.Connection, job_id: str, index: int, outcome: Outcome, bytes_max: int
+) -> list[Segment]:
+    """Segments with results of item `index` or later ones, those without such an outcome left out unread."""
+    found: list[Segment] = []
+    for (segment_id,) in connection.execute(
+        f"SELECT id FROM {_FROM_ITEM.format(own=_OWN[outcome])}", (job_id, index)
+    ):
+        row = connection.execute(
+            "SELECT first, count, failed, done_before, failed_before, lines FROM segments WHERE id = ?",
+            (segment_id,),
+        ).fetchone()
+        bytes_max -= len(row["lines"])
+        if found and bytes_max < 0:
+            break
+        found.append(Segment(job_id, *row))
+    return found
 
 
 def _bytes_of(

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from app.domain.digest import Digest
 from app.domain.errors import Conflict, StorageFull
-from app.domain.item import Block, Page, Segment, View
+from app.domain.item import Block, Outcome, Page, Segment, View
 from app.domain.job import FINISHED, Job, Status
 from app.domain.store import Extent, Note, Query, Replay, StoredFile, Tombstone
 from app.stores import files, housekeeping
 from app.stores.connection import Database, Durability
-from app.stores.reading import extent, read_page
+from app.stores.reading import done_ranges, extent, read_page, segments_from
 from app.stores.rows import (
     CHANGING_COLUMNS,
     FILE_COLUMNS,
@@ -171,11 +171,19 @@ class SqliteStore:
 
     # -- Items and results
 
-    async def done_ranges(self, job_id: str) -> list[tuple[int, int]]:
-        rows = await self._rows(
-            f"SELECT first, count FROM segments WHERE owner = {_OWNER} ORDER BY first", (job_id,)
+    async def done_ranges(
+        self, job_id: str, index: int = 0, ranges_max: int | None = None
+    ) -> list[tuple[int, int]]:
+        return await self._database.read(
+            lambda connection: done_ranges(connection, job_id, index, ranges_max)
         )
-        return [(row["first"], row["count"]) for row in rows]
+
+    async def segments_from(
+        self, job_id: str, index: int, outcome: Outcome, *, bytes_max: int
+    ) -> list[Segment]:
+        return await self._database.read(
+            lambda connection: segments_from(connection, job_id, index, outcome, bytes_max)
+        )
 
     async def read_block(self, job_id: str, index: int) -> Block | None:
         rows = await self._rows(

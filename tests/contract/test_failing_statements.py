@@ -57,6 +57,7 @@ CALLS: dict[str, Call] = {
     "delete_job": lambda store: store.delete_job("done"),
     "tombstone": lambda store: store.tombstone("gone"),
     "done_ranges": lambda store: store.done_ranges("j"),
+    "segments_from": lambda store: store.segments_from("j", 0, "succeeded", bytes_max=999),
     "read_block": lambda store: store.read_block("j", 1),
     "append_results": lambda store: store.append_results(
         [the_rest()], [a_job(counts=Counts(3, succeeded=2, failed=1))], {"j": ["f"]},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.domain.clock import new_id
 from app.domain.errors import ServiceError
-from app.domain.item import Page, Segment, View
+from app.domain.item import Outcome, Page, Segment, View
 from app.domain.job import Counts, Status
 from app.domain.store import JobStore
 from tests.builders import NOON, Log, a_block, a_job, a_line
@@ -266,3 +266,35 @@ def test_every_byte_of_every_view_has_its_place(
 def test_a_job_that_is_gone_has_no_extent(store: JobStore, run: Run) -> None:
     """Nothing, rather than an error: whoever reads on learns that it is gone."""
     assert run(store.extent("j", View(), 0, 0)).size_bytes == 0
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    layout=layouts(), index=st.integers(0, 45), ranges_max=st.integers(1, 5), bytes_max=st.integers(1, 300)
+)
+def test_segments_are_read_by_index_from_any_item_on(
+    store: JobStore, run: Run, layout: Layout, index: int, ranges_max: int, bytes_max: int
+) -> None:
+    """Those that end behind it; with an outcome, only those that have it; a page at a time."""
+    job_id = new_id(NOON)
+    log = appended(store, run, job_id, layout)
+    segments = {first: len(failures) for first, failures, _ in layout.segments}
+    ranges = sorted(entry for entry in segments.items() if sum(entry) > index)
+
+    assert run(store.done_ranges(job_id, index)) == ranges
+    assert run(store.done_ranges(job_id, index, ranges_max)) == ranges[:ranges_max]
+    for failed in (False, True):
+        read: list[Segment] = []
+        outcome: Outcome = "failed" if failed else "succeeded"
+        start = index
+        while page := run(store.segments_from(job_id, start, outcome, bytes_max=bytes_max)):
+            assert len(page) == 1 or sum(len(segment.lines) for segment in page) <= bytes_max
+            read += page
+            start = page[-1].first + page[-1].count
+        having = {place for place, wrong, _ in log.lines if wrong == failed}
+        due = [range_ for range_ in ranges if having & set(range(range_[0], sum(range_)))]
+        assert [(segment.first, segment.count) for segment in read] == due
+        lines = {place: line for place, _, line in log.lines}
+        assert b"".join(segment.lines for segment in read) == b"".join(
+            lines[first + n] for first, count_ in due for n in range(count_)
+        )

@@ -19,6 +19,7 @@ from tests.integration.answers import (
     ran,
     submitted,
 )
+from tests.integration.watching import watching
 from tests.waiting import eventually
 
 LONG = [0.01] * 1000
@@ -193,7 +194,7 @@ def test_every_option_that_can_change_is_changed_and_kept(tmp_path: Path) -> Non
             shown = kept["options"] | {"metadata": kept["metadata"]}
             assert {name: shown[name] for name in change} == change
             assert kept["options"]["chunksize"] == 7
-            told(api, job, "cancel")
+            told(api, job, "cancel?force=1")
 
 
 def test_what_is_not_named_stays_and_null_takes_a_limit_away(api: httpx.Client) -> None:
@@ -211,7 +212,7 @@ def test_what_is_not_named_stays_and_null_takes_a_limit_away(api: httpx.Client) 
 def test_more_failures_than_now_allowed_end_the_job_at_once(api: httpx.Client) -> None:
     """Nothing has to fail first, and a paused job is judged too."""
     job = submitted(api, "sleep_for", [*["no number"] * 5, *LONG], chunksize=1)
-    once(api, job, lambda now: done(now) >= 6)
+    once(api, job, lambda now: now["counts"]["failed"] == 5)
     told(api, job, "pause")
 
     patched(api, job, max_failures=4)
@@ -297,3 +298,78 @@ def test_what_is_no_change_is_refused(api: httpx.Client) -> None:
     problem_of(api.patch(place, content=b"[]", headers=json), 400)
     problem_of(api.patch(place, json={"metadata": {"x": "x" * 70_000}}), 413)
     problem_of(api.patch(place, content=b"a=1", headers={"Content-Type": "text/plain"}), 415)
+
+
+# -- By force
+
+
+def test_a_forced_cancellation_ends_running_items_at_once(api: httpx.Client) -> None:
+    """Also those that hear nothing; the receipt tells how many, and the pool is whole again."""
+    job = submitted(api, "hold_gil", [60, 60, 60], chunksize=1)
+    once(api, job, lambda now: now["counts"]["running"] == 2)
+
+    receipt = told(api, job, "cancel?force=1")["cancelled"]
+
+    assert receipt == {"dropped": 1, "signalled": 2}
+    assert ended(api, job["id"])["counts"]["cancelled"] == 3
+    assert ran(api, "sqrt", [4])[0]["output"] == 2.0
+
+
+def test_force_may_follow_on_a_kind_cancellation(api: httpx.Client) -> None:
+    """Who has waited long enough asks again."""
+    job = submitted(api, "hold_gil", [60])
+    once(api, job, lambda now: now["counts"]["running"])
+
+    assert told(api, job, "cancel")["cancelled"] == {"dropped": 0, "signalled": 1}
+    assert told(api, job, "cancel?force=1")["cancelled"]["dropped"] == 0
+    assert ended(api, job["id"])["status"] == "cancelled"
+    assert told(api, job, "cancel?force=1")["cancelled"] == {"dropped": 0, "signalled": 0}
+
+
+def test_force_harms_no_coroutine_beside(tmp_path: Path) -> None:
+    """Those of another job in the same worker go on, and those that are meant end kindly."""
+    with watching(tmp_path, processes="1") as watched:
+        other = watched.submit("nap_or_die", [0.5, 0.6])
+        job = watched.submit("nap", [60, 60])
+        both = [watched.job(job_id) for job_id in (other, job)]
+        for entry in both:
+            once(watched.api, entry, lambda now: now["counts"]["running"] == 2)
+
+        told(watched.api, both[1], "cancel?force=1")
+
+        assert watched.ended(job, "cancelled")["counts"]["cancelled"] == 2
+        assert [line.get("attempts", 1) for line in watched.results(other)] == [1, 1]
+        assert watched.api.get("/v1/pool").json()["pools"]["cpu"]["restarts"] == 0
+
+
+# -- Pools
+
+
+def test_a_paused_pool_starts_no_item_and_its_jobs_say_so(api: httpx.Client) -> None:
+    """What runs goes on; other pools too; resumed, all goes on."""
+    job = submitted(api, "sleep_for", LONG, chunksize=500)
+    once(api, job, done)
+    try:
+        shown = document_of(api.patch("/v1/pool/cpu", json={"paused": True}).raise_for_status())
+        rested = at_rest(api, job)
+        waiting = submitted(api, "sqrt", [4])
+    finally:
+        resumed = document_of(api.patch("/v1/pool/cpu", json={"paused": False}))
+
+    assert (shown["pools"]["cpu"]["paused"], resumed["pools"]["cpu"]["paused"]) == (True, False)
+    assert (rested["status"], rested["error"]["type"]) == ("running", "/problems/pool-paused")
+    assert (waiting["status"], waiting["error"]["type"]) == ("queued", "/problems/pool-paused")
+    assert ended(api, waiting["id"])["error"] is None
+    told(api, job, "cancel?force=1")
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [({"paused": "yes"}, "/paused"), ({"processes": None}, "/processes"), ({"stopped": True}, "/stopped")],
+)
+def test_a_wrong_change_of_a_pool_is_named(api: httpx.Client, change: Document, place: str) -> None:
+    """And an unknown pool is 404."""
+    problem = problem_of(api.patch("/v1/pool/cpu", json=change), 422)
+
+    assert problem_names(problem) == {place}
+    problem_of(api.patch("/v1/pool/gpu", json={"paused": True}), 404)

@@ -133,6 +133,15 @@ class ScriptedEngine:
             self._delay(given, self._chance.uniform(0, 0.3), self._interrupted, worker, given)
         return running
 
+    def kill(self, chunk_id: int) -> bool:
+        if not (found := self._find(chunk_id)):
+            return False
+        worker, given = found
+        running = self.cancel(chunk_id)
+        if given is worker.given[0] and all(given.cancelled or given.timer is None for given in worker.given):
+            self._lose(worker, None, {})
+        return running
+
     # -- What happens
 
     @property

@@ -138,7 +138,7 @@ def the_same_submission_makes_another_job(patch: pytest.MonkeyPatch) -> None:
     async def earlier(*_: Any) -> None:
         return None
 
-    patch.setattr(jobs.Jobs, "_earlier", earlier)
+    patch.setattr(jobs.Jobs, "earlier", earlier)
 
 
 @mistake

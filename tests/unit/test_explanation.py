@@ -32,6 +32,7 @@ SITUATIONS = {
     "stopping": (at(stopping=True), "The service is stopping"),
     "storage": (at(trouble="The disk is full."), "The disk is full."),
     "task_not_loaded": (at(Status.QUEUED, running=0, held=True), "No task is called 'sqrt' here now"),
+    "pool_paused": (at(pool_paused=True), "Pool 'cpu' is paused"),
     "cancelling": (at(Status.CANCELLING), "2 items are being ended"),
     "paused": (at(Status.PAUSED, running=1), "resume it for 9 items to start; 1 item is with workers"),
     "reading": (at(reading=True), "read from disk"),
