@@ -7,6 +7,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -37,11 +38,13 @@ from app.service.inputs import Inputs
 from app.service.inspection import Inspection
 from app.service.jobs import Jobs, Limits
 from app.service.retention import Keeping, Retention
+from app.service.seal import SECRET_BYTES, Seal
 from app.service.space import Space
 from app.service.watchdog import Watchdog
 from app.settings import Settings
 from app.stores.directory import DataDirectory
 from app.stores.keys import KeyFile
+from app.stores.secret import kept_secret
 from app.stores.sqlite import SqliteStore
 from workers.files import Blobs
 from workers.limits import ChildLimits, cpu_limit, default_processes
@@ -125,7 +128,7 @@ def build(settings: Settings) -> tuple[Server, "Service"]:
         timed=timed,
         space=space,
         clock=clock,
-        access=Access(keys, Quota()),
+        access=_access(settings, keys),
     )
     server = Server(_config(create_app(context, lifespan)), jobs)
     return server, service
@@ -201,6 +204,14 @@ def _config(app: FastAPI) -> uvicorn.Config:
         # One request can hold the parser's buffer; a client that sends nothing holds a connection this long.
         timeout_keep_alive=30,
     )
+
+
+def _access(settings: Settings, keys: KeyFile | None) -> Access:
+    # Without keys there are no sessions, and nothing to seal that outlives this process.
+    secret = (
+        kept_secret(settings.data_dir / "secret", SECRET_BYTES) if keys else secrets.token_bytes(SECRET_BYTES)
+    )
+    return Access(keys, Quota(), Seal(secret), SystemClock(), settings.session_seconds)
 
 
 def _limits(settings: Settings, guard: MemoryGuard) -> ChildLimits:

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         description="`keys`, if there is a file of them, needs a key of every caller; `none` lets everybody who"
         " reaches the service use it",
     )
+    session_seconds: float = Field(
+        12 * 3600.0, ge=60, le=30 * 86400, description="how long a browser that has signed in stays so"
+    )
     data_dir: Path = Field(Path("data"), description="directory of the SQLite file and of stored files")
     durability: Literal["process", "power"] = Field(
         "process",

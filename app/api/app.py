@@ -20,6 +20,7 @@ from app.api import (
     pool,
     problems,
     results,
+    session,
     understanding,
 )
 from app.api.context import Context
@@ -50,6 +51,7 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
         events,
         files,
         pool,
+        session,
         health,
         metrics,
     ):

@@ -4,20 +4,27 @@ Invariant: what is not listed in `OPEN` needs a key, a new route too; what chang
 changes everybody's pool `admin`.
 """
 
-from app.api.problems import problem
+import re
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from app.api.problems import answer_to
 from app.api.streaming import App, Receive, Scope, Send
 from app.domain.caller import Caller, Role
-from app.domain.errors import Forbidden, RequestError, Unauthorized
+from app.domain.errors import Forbidden, RequestError
 from app.service.access import Access
 
 OPEN = frozenset({"/", "/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"})
 """The page and the documents hold no data; the others tell whoever watches the service that it is there."""
 OPEN_BELOW = ("/static/", "/static-offline-docs/", "/jobs/", "/problems/")
-OPERATING = "/v1/pool"
+SESSION = "/v1/session"
+OPERATING = re.compile(r"/v1/pool(/.*)?")
+EVENTS = re.compile(r"/v1/jobs/([^/]+)/events")
 CALLER = "millpond.caller"
 """Where the scope of a request says who sent it."""
+COOKIE = "millpond_session"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-CHALLENGE = "Bearer"
 
 
 class Gate:
@@ -28,45 +35,81 @@ class Gate:
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not _is_open(scope["path"]):
+        if scope["type"] == "http":
             try:
-                caller = self._caller(scope)
-                _check_role(scope, caller)
+                if not _is_open(scope["method"], scope["path"]):
+                    scope = dict(scope) | {CALLER: self._caller(scope)}
+                elif scope["path"] == SESSION:
+                    _check_origin(_headers(scope), needed=False)
             except RequestError as error:
-                await _refusal(scope, error)(scope, receive, send)
+                await answer_to(error, scope["raw_path"].decode("ascii", "replace"))(scope, receive, send)
                 return
-            scope = dict(scope) | {CALLER: caller}
         await self._app(scope, receive, send)
 
     def _caller(self, scope: Scope) -> Caller:
-        """Unauthorized if nobody we know sent this."""
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        scheme, _, key = headers.get(b"authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return self._access.bearer(key.strip())
+        """Unauthorized if nobody we know sent this, Forbidden if it may not, or may not from there."""
+        caller = self._who(scope)
+        role = needed(scope["method"], scope["path"])
+        if not caller.role.includes(role):
+            raise Forbidden(f"This takes a key with the role {role}; yours has {caller.role}.")
+        return caller
+
+    def _who(self, scope: Scope) -> Caller:
+        if self._access.open:
+            return self._access.anybody()
+        if key := bearer_key(scope):
+            return self._access.bearer(key)
+        if (events := EVENTS.fullmatch(scope["path"])) and scope["method"] in SAFE:
+            query = scope["query_string"].decode("ascii", "replace")
+            if ticket := parse_qs(query).get("ticket"):
+                return self._access.ticket(ticket[0], events[1])
+        headers = _headers(scope)
+        if token := _cookie(headers):
+            if scope["method"] not in SAFE:
+                _check_origin(headers, needed=True)
+            return self._access.session(token)
         return self._access.anybody()
-
-
-def _is_open(path: str) -> bool:
-    return path in OPEN or path.startswith(OPEN_BELOW)
 
 
 def needed(method: str, path: str) -> Role:
     """The role that it takes."""
-    if method in SAFE:
+    if method in SAFE or path == SESSION:
         return Role.READ
-    return Role.ADMIN if path == OPERATING or path.startswith(f"{OPERATING}/") else Role.SUBMIT
+    return Role.ADMIN if OPERATING.fullmatch(path) else Role.SUBMIT
 
 
-def _check_role(scope: Scope, caller: Caller) -> None:
-    """Forbidden if the caller's role is not enough."""
-    role = needed(scope["method"], scope["path"])
-    if not caller.role.includes(role):
-        raise Forbidden(f"This takes a key with the role {role}; yours has {caller.role}.")
+def bearer_key(scope: Scope) -> str | None:
+    """The key in the Authorization header (RFC 6750, section 2.1)."""
+    scheme, _, key = _headers(scope).get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
 
 
-def _refusal(scope: Scope, error: RequestError) -> App:
-    headers = {}
-    if isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = CHALLENGE
-    return problem(error.code, error.detail, scope["raw_path"].decode("ascii", "replace"), headers=headers)
+def _is_open(method: str, path: str) -> bool:
+    return path in OPEN or path.startswith(OPEN_BELOW) or (method == "POST" and path == SESSION)
+
+
+def _headers(scope: Scope) -> Mapping[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _cookie(headers: Mapping[str, str]) -> str | None:
+    try:
+        cookies: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return None
+    return cookies[COOKIE].value if COOKIE in cookies else None
+
+
+def _check_origin(headers: Mapping[str, str], *, needed: bool) -> None:
+    """Forbidden for what another site's page sends: a browser adds its cookies to that, too.
+
+    `SameSite=Strict` keeps them from other sites already, but not from other ports and names of this one.
+    """
+    origin = headers.get("origin")
+    if origin is None and not needed:
+        return
+    if origin is None or urlsplit(origin).netloc != headers.get("host"):
+        raise Forbidden(
+            "With a session, only this service's own page may change something: its Origin must be this Host."
+            " Send Authorization: Bearer <key> instead; a proxy in front must pass Host on as it came."
+        )

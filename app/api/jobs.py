@@ -170,8 +170,8 @@ async def _changed(context: Context, job_id: str, known: str, seconds: float) ->
 def _tag(view: JobView) -> str:
     """Changes with everything that happens to the job; a weak validator, as the estimates only grow older."""
     document = job_document(view)
-    for estimate in ("items_per_second", "eta_seconds", "queue_position"):
-        del document[estimate]
+    for passing in ("items_per_second", "eta_seconds", "queue_position", "links"):  # a link may hold a ticket
+        del document[passing]
     return f'W/"{hashlib.sha256(msgspec.json.encode(document)).hexdigest()[:32]}"'
 
 

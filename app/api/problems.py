@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Mount
 
-from app.domain.errors import Fault, Invalid, MillpondError
+from app.domain.errors import Fault, Invalid, MillpondError, Unauthorized
 
 MEDIA_TYPE = "application/problem+json"
 FAULTS_MAX = 20
@@ -81,6 +81,17 @@ def problem(
     return Response(msgspec.json.encode(body), status, headers, MEDIA_TYPE)
 
 
+def answer_to(error: MillpondError, instance: str) -> Response:
+    """What is told of an error of ours."""
+    headers = {}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    faults = error.faults if isinstance(error, Invalid) else ()
+    return problem(error.code, error.detail, instance, faults=faults, headers=headers)
+
+
 def place(request: Request) -> str:
     """The path of the request, percent-encoded as it came: a URI reference, as RFC 9457 wants it."""
     path: bytes = request.scope["raw_path"]
@@ -109,13 +120,9 @@ def install(app: FastAPI) -> None:
 
 def _of_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, MillpondError)
-    headers = {}
-    if error.retry_after_seconds is not None:
-        headers["Retry-After"] = str(error.retry_after_seconds)
     if STATUS[error.code] == 500:
         log.error("%s %s: %s", request.method, request.url.path, error.detail)
-    faults = error.faults if isinstance(error, Invalid) else ()
-    return problem(error.code, error.detail, place(request), faults=faults, headers=headers)
+    return answer_to(error, place(request))
 
 
 def _of_starlette(request: Request, error: Exception) -> Response:

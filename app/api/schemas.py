@@ -191,7 +191,7 @@ def job_document(view: JobView, results: bytes | None = None) -> dict[str, Any]:
             "inputs": f"{self_link}/inputs.jsonl",
             "results": f"{self_link}/results.jsonl",
             "failures": f"{self_link}/results.jsonl?status=failed",
-            "events": f"{self_link}/events",
+            "events": f"{self_link}/events" + (f"?ticket={view.ticket}" if view.ticket else ""),
             "cancel": f"{self_link}/cancel",
             "pause": f"{self_link}/pause",
             "resume": f"{self_link}/resume",

@@ -8,8 +8,8 @@ for those who only look.
 Invariant: whoever is not an admin sees and touches what was submitted under its own name, and nothing else.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -62,6 +62,8 @@ class Caller:
     role: Role
     quota: Quota = Quota()
     key_id: str | None = None
+    make_ticket: Callable[[str], str] | None = field(default=None, compare=False)
+    """A short-lived ticket to the events of the job of this id."""
 
     @property
     def sees_only(self) -> str | None:

@@ -56,6 +56,8 @@ class JobView:
     items_per_second: float | None = None
     eta_seconds: float | None = None
     queue_position: int | None = None
+    ticket: str | None = None
+    """To its events, for who asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +280,7 @@ class Jobs:
         job = await self._sight.job(job_id)
         if job is None:
             raise await self._sight.absent(job_id)
-        return JobView(job, job.counts)
+        return self._at_rest(job)
 
     def live(self, job_id: str) -> LiveJob | None:
         """The job, if it is not finished."""
@@ -287,7 +289,7 @@ class Jobs:
     async def list(self, query: Query) -> Sequence[JobView]:
         jobs = await self._store.list_jobs(replace(query, submitted_by=self._sight.caller.sees_only))
         live = self._dispatcher.live
-        return [self._view(live[job.id]) if job.id in live else JobView(job, job.counts) for job in jobs]
+        return [self._view(live[job.id]) if job.id in live else self._at_rest(job) for job in jobs]
 
     async def wait(self, job_id: str, seconds: float) -> JobView:
         """The job once it has finished, or as it is after the time, or when the service is asked to stop."""
@@ -369,7 +371,11 @@ class Jobs:
         if job.error is None and stopped is not None:
             job = replace(job, error=stopped)
         eta = live.rate.eta_seconds(now, left) if live.moving and stopped is None else None
-        return JobView(job, live.counts, live.rate.items_per_second(now), eta, position)
+        rate = live.rate.items_per_second(now)
+        return JobView(job, live.counts, rate, eta, position, self._sight.ticket(job.id))
+
+    def _at_rest(self, job: Job) -> JobView:
+        return JobView(job, job.counts, ticket=self._sight.ticket(job.id))
 
 
 class Upload:

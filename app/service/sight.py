@@ -47,6 +47,10 @@ class Sight:
             return Gone(f"Job {job_id!r} was deleted at {at}, its retention_seconds being over.")
         return NotFound(f"There is no job {job_id[:64]!r}.")
 
+    def ticket(self, job_id: str) -> str | None:
+        """What lets a browser, which sends no key, watch this job."""
+        return self.caller.make_ticket(job_id) if self.caller.make_ticket else None
+
     def own_key(self, idempotency_key: str | None) -> str | None:
         """The key among those of all callers: neither a name nor a key has a space in it."""
         if idempotency_key is None or self.caller.name is None:

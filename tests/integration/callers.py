@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,22 +17,37 @@ from tests.integration.answers import client
 CALLERS = {"ann": Role.SUBMIT, "bob": Role.SUBMIT, "reader": Role.READ, "boss": Role.ADMIN}
 
 
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A running service, its file of keys, and the keys by name; `ann-read` is a key of ann's that only reads."""
+
+    server: Server
+    file: KeyFile
+    keys: dict[str, str]
+
+    def client(self, name: str) -> httpx.Client:
+        """A client that sends this caller's key."""
+        api = client(self.server)
+        api.headers.update(bearer(self.keys[name]))
+        return api
+
+    def stranger(self) -> httpx.Client:
+        """A client that sends no key."""
+        return client(self.server)
+
+    def new_key(self, name: str, role: Role) -> str:
+        return self.file.add(name, role, datetime.now(UTC))
+
+
 @contextmanager
-def serving_keys(folder: Path, **settings: str) -> Iterator[tuple[Server, dict[str, str]]]:
-    """A service with these callers, and their keys by name; `ann-read` is a key of ann's that only reads."""
-    keys = folder / "keys.json"
-    made = {name: KeyFile(keys).add(name, role, datetime.now(UTC)) for name, role in CALLERS.items()}
-    made["ann-read"] = KeyFile(keys).add("ann", Role.READ, datetime.now(UTC))
-    with serving(folder / "data", api_keys_file=str(keys), **settings) as server:
-        yield server, made
+def serving_keys(folder: Path, **settings: str) -> Iterator[Keyed]:
+    """A service with these callers."""
+    file = KeyFile(folder / "keys.json")
+    keys = {name: file.add(name, role, datetime.now(UTC)) for name, role in CALLERS.items()}
+    keys["ann-read"] = file.add("ann", Role.READ, datetime.now(UTC))
+    with serving(folder / "data", api_keys_file=str(folder / "keys.json"), **settings) as server:
+        yield Keyed(server, file, keys)
 
 
 def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
-
-
-def as_caller(server: Server, key: str) -> httpx.Client:
-    """A client that sends this key."""
-    api = client(server)
-    api.headers.update(bearer(key))
-    return api

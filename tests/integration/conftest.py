@@ -7,6 +7,7 @@ import pytest
 
 from bench.server import Server
 from tests.integration.answers import MIXED, Document, client, ended, submitted
+from tests.integration.callers import Keyed, serving_keys
 
 
 @pytest.fixture(scope="session")
@@ -20,4 +21,29 @@ def mixed(server: Server) -> Document:
 def api(server: Server) -> Iterator[httpx.Client]:
     """A client of the shared service, for which the counts of every Job it sees must sum to its total."""
     with client(server) as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    """One service with keys, for all tests that leave it as it was."""
+    with serving_keys(tmp_path_factory.mktemp("keyed")) as running:
+        yield running
+
+
+@pytest.fixture
+def ann(keyed: Keyed) -> Iterator[httpx.Client]:
+    with keyed.client("ann") as api:
+        yield api
+
+
+@pytest.fixture
+def bob(keyed: Keyed) -> Iterator[httpx.Client]:
+    with keyed.client("bob") as api:
+        yield api
+
+
+@pytest.fixture
+def boss(keyed: Keyed) -> Iterator[httpx.Client]:
+    with keyed.client("boss") as api:
         yield api

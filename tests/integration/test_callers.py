@@ -1,12 +1,10 @@
 """Callers see and touch what is theirs, and nothing tells them of the rest."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 
 import httpx
 import pytest
 
-from bench.server import Server
 from tests.integration.answers import (
     Document,
     an_id,
@@ -17,42 +15,7 @@ from tests.integration.answers import (
     put,
     submitted,
 )
-from tests.integration.callers import as_caller, bearer, serving_keys
-
-
-@pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
-    """One service with keys for all tests of this file."""
-    with serving_keys(tmp_path_factory.mktemp("keyed")) as running:
-        yield running
-
-
-@pytest.fixture
-def server(keyed: tuple[Server, dict[str, str]]) -> Server:
-    return keyed[0]
-
-
-@pytest.fixture
-def keys(keyed: tuple[Server, dict[str, str]]) -> dict[str, str]:
-    return keyed[1]
-
-
-@pytest.fixture
-def ann(server: Server, keys: dict[str, str]) -> Iterator[httpx.Client]:
-    with as_caller(server, keys["ann"]) as api:
-        yield api
-
-
-@pytest.fixture
-def bob(server: Server, keys: dict[str, str]) -> Iterator[httpx.Client]:
-    with as_caller(server, keys["bob"]) as api:
-        yield api
-
-
-@pytest.fixture
-def boss(server: Server, keys: dict[str, str]) -> Iterator[httpx.Client]:
-    with as_caller(server, keys["boss"]) as api:
-        yield api
+from tests.integration.callers import Keyed, bearer
 
 
 @pytest.fixture
@@ -73,9 +36,9 @@ def alike(one: httpx.Response, other: httpx.Response, *names: str) -> bool:
     return one.status_code == other.status_code and texts[0] == texts[1] and heads[0] == heads[1]
 
 
-def test_without_a_key_nobody_comes_in(server: Server) -> None:
+def test_without_a_key_nobody_comes_in(keyed: Keyed) -> None:
     """401, which names the way in; a key that is none is told apart from none, and no key is told back."""
-    with httpx.Client(base_url=server.url, trust_env=False, verify=False) as api:
+    with keyed.stranger() as api:
         missing = problem_of(answer := api.get("/v1/jobs"), 401)
         wrong = problem_of(api.get("/v1/jobs", headers=bearer("millpond_guess")), 401)
 
@@ -91,11 +54,9 @@ def test_a_job_says_who_submitted_it(job: Document, boss: httpx.Client) -> None:
     assert document_of(boss.get(f"/v1/jobs/{job['id']}"))["submitted_by"] == "ann"
 
 
-def test_another_keys_job_of_the_same_name_is_seen(
-    server: Server, keys: dict[str, str], job: Document
-) -> None:
+def test_another_keys_job_of_the_same_name_is_seen(keyed: Keyed, job: Document) -> None:
     """Keys may share a name: one submits, the other looks, and may not submit."""
-    with as_caller(server, keys["ann-read"]) as reader:
+    with keyed.client("ann-read") as reader:
         assert document_of(reader.get(f"/v1/jobs/{job['id']}"))["id"] == job["id"]
         problem_of(reader.post("/v1/jobs", json={"task": "sqrt", "items": []}), 403)
 
@@ -171,7 +132,9 @@ def test_idempotency_keys_are_each_callers_own(ann: httpx.Client, bob: httpx.Cli
     assert document_of(again)["id"] == document_of(of_bob)["id"]
 
 
-def test_a_reader_of_a_job_does_not_get_the_next_one_of_its_id(ann: httpx.Client, bob: httpx.Client) -> None:
+def test_a_reader_of_a_job_does_not_get_the_next_one_of_its_id(
+    keyed: Keyed, ann: httpx.Client, bob: httpx.Client
+) -> None:
     """A slow reader of results, whose job was deleted and whose id another caller took, gets nothing of that."""
     name = an_id()
     big = "x" * 100_000
@@ -182,7 +145,7 @@ def test_a_reader_of_a_job_does_not_get_the_next_one_of_its_id(ann: httpx.Client
     with ann.stream("GET", f"/v1/jobs/{name}/results.jsonl") as response:
         pieces = response.iter_raw(1024)
         got = next(pieces)
-        with as_caller_of(ann) as other:
+        with keyed.client("ann") as other:
             other.delete(f"/v1/jobs/{name}").raise_for_status()
         bob.put(f"/v1/jobs/{name}?task=echo", content=b'"of bob"\n' * 10_000).raise_for_status()
         ended(bob, name)
@@ -193,11 +156,6 @@ def test_a_reader_of_a_job_does_not_get_the_next_one_of_its_id(ann: httpx.Client
     assert b"of bob" not in got
 
     assert len(lines_of(bob.get(f"/v1/jobs/{name}/results.jsonl").content)) == 10_000
-
-
-def as_caller_of(api: httpx.Client) -> httpx.Client:
-    """Another connection of the same caller."""
-    return httpx.Client(base_url=api.base_url, headers=api.headers, trust_env=False, verify=False)
 
 
 def test_a_file_is_there_for_who_uploaded_it(
