@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
@@ -16,8 +16,10 @@ from app.api import (
     items,
     jobs,
     metrics,
+    openapi,
     pages,
     pool,
+    problem_pages,
     problems,
     results,
     session,
@@ -38,6 +40,8 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
         version=__version__,
         description="Python's multiprocessing.Pool as a service.",
         lifespan=lifespan,
+        default_response_class=Response,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.context = context
     problems.install(app)
@@ -52,11 +56,13 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
         files,
         pool,
         session,
+        problem_pages,
         health,
         metrics,
     ):
         app.include_router(module.router)
     pages.install(app)
+    openapi.install(app, lambda: [task["name"] for task in context.jobs.tasks()])
     app.add_middleware(Routed)
     app.add_middleware(Gate, access=context.access)
     app.add_middleware(HeadersOnly)

@@ -6,9 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api import documents
+from app.api import documents, models
 from app.api.context import Ctx
 from app.api.jobs import JobId, job_response
+from app.api.openapi import problems, returns
 from app.api.schemas import ItemTimeout, MaxFailures, MaxInFlight, Metadata, Seconds
 from app.domain.job import Job, Priority
 
@@ -36,20 +37,26 @@ class JobChange(BaseModel):
         return replace(job, options=replace(job.options, **given), metadata=metadata)
 
 
-@router.patch("", openapi_extra=documents.described(JobChange))
+_CHANGED = {
+    200: returns("The job, changed.", models.Job, headers=("Retry-After",)),
+    **problems(404, 409, 410, 413, 415, 422),
+}
+
+
+@router.patch("", responses=_CHANGED, openapi_extra=documents.described(JobChange))
 async def patch_job(request: Request, context: Ctx, job_id: JobId) -> Response:
     """Change options of a job that has not finished, with effect from now on."""
     change = await documents.read(request, JobChange)
     return job_response(await context.control.change(job_id, change.of))
 
 
-@router.post("/pause")
+@router.post("/pause", responses=_CHANGED)
 async def pause_job(context: Ctx, job_id: JobId) -> Response:
     """No item starts until the job is resumed; those that run go on."""
     return job_response(await context.control.pause(job_id))
 
 
-@router.post("/resume")
+@router.post("/resume", responses=_CHANGED)
 async def resume_job(context: Ctx, job_id: JobId) -> Response:
     """A paused job goes on."""
     return job_response(await context.control.resume(job_id))

@@ -12,16 +12,20 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
 
+from app.api import models
 from app.api.context import AnyPhase, Context
-from app.api.jobs import After, JobId
+from app.api.jobs import After, JobId, Ordered
+from app.api.openapi import events as event_content
+from app.api.openapi import header, problems, returns
 from app.api.schemas import array_of_lines, counts_document, job_document, progress
 from app.api.streaming import HEARTBEAT_SECONDS, Stream
 from app.domain.errors import Unavailable
 from app.domain.item import Order, View
 from app.service.jobs import JobView
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["events"])
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
 
 RETRY_MS = 1_000
 STARTING_RETRY_MS = 15_000
@@ -34,13 +38,31 @@ _HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"
 Include = Literal["results", "failures"]
 
 
-@router.get("/events")
+_EVENTS: dict[str, type[BaseModel]] = {
+    "job": models.Job,
+    "progress": models.Progress,
+    "results": models.ResultBatch,
+    "end": models.Job,
+}
+
+
+@router.get(
+    "/events",
+    responses={
+        200: returns("Events, until the job has finished.", content=event_content(_EVENTS)),
+        204: returns("The job has finished, and you have everything."),
+        **problems(404, 410, 422),
+    },
+    openapi_extra={
+        "parameters": [header("Last-Event-ID", "the `id` of the last event you have; wins over `after`")]
+    },
+)
 async def get_events(
     request: Request,
     context: AnyPhase,
     job_id: JobId,
     include: Annotated[Include | None, Query(description="send result lines too")] = None,
-    order: Order = "completion",
+    order: Ordered = "completion",
     after: After = 0,
 ) -> Response:
     """The job's changes, and with `include` its results, as they happen."""

@@ -11,9 +11,10 @@ import msgspec
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import FileResponse
 
-from app.api import body
+from app.api import body, service_models
 from app.api.context import Context, Ctx
 from app.api.multipart import FormReader, UploadedFile, base_name
+from app.api.openapi import header, problems, reference, returns
 from app.api.problems import place, problem
 from app.api.streaming import Receive, Scope, Send
 from app.domain.errors import Invalid, NotFound, TooLarge
@@ -30,8 +31,33 @@ _ACTIVE = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml", "tex
 """What a browser might run; it is only ever offered as a download."""
 
 
-@router.post("", status_code=201)
-async def post_file(request: Request, context: Ctx) -> Response:
+@router.post(
+    "",
+    status_code=201,
+    responses={
+        201: returns("The file.", service_models.StoredFile, headers=("Location",)),
+        **problems(413, 415, 422, 507),
+    },
+    openapi_extra={
+        "parameters": [
+            {
+                "name": "name",
+                "in": "query",
+                "required": False,
+                "description": "what to call it; a form brings its own",
+                "schema": {"type": "string"},
+            }
+        ],
+        "requestBody": {
+            "required": False,  # there are empty files
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                "multipart/form-data": {"schema": reference(service_models.FileUpload)},
+            },
+        },
+    },
+)
+async def upload_file(request: Request, context: Ctx) -> Response:
     """Store a file: the raw body, or the one file of a form.  The same bytes are the same file."""
     context.space.check()
     media_type = request.headers.get("content-type", "application/octet-stream")
@@ -52,8 +78,27 @@ async def post_file(request: Request, context: Ctx) -> Response:
     return Response(msgspec.json.encode(document), 201, headers, "application/json")
 
 
-@router.get("/{file_id}")
-async def get_file(request: Request, context: Ctx, file_id: FileId) -> Response:
+_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_FILE = ("ETag", "Accept-Ranges", "Content-Disposition")
+
+
+@router.get(
+    "/{file_id}",
+    responses={
+        200: returns("The bytes, under their own media type.", headers=_FILE, content=_BYTES),
+        206: returns("Some of the bytes.", headers=(*_FILE, "Content-Range"), content=_BYTES),
+        304: returns("You have it.", headers=("ETag",)),
+        **problems(404, 416, 422),
+    },
+    openapi_extra={
+        "parameters": [
+            header("Range", "some of the bytes, like `bytes=0-99`"),
+            header("If-Range", "obey `Range` only for the file with this `ETag`"),
+            header("If-None-Match", "the `ETag` of the file that you have"),
+        ]
+    },
+)
+async def download_file(request: Request, context: Ctx, file_id: FileId) -> Response:
     """The file's bytes; `Range` and conditional requests work."""
     noted = await context.files.find(file_id)
     with _opened(context.blobs.path(file_id)) as file:
@@ -113,7 +158,9 @@ class _OpenFile(FileResponse):
             os.close(self._descriptor)
 
 
-@router.delete("/{file_id}", status_code=204)
+@router.delete(
+    "/{file_id}", status_code=204, responses={204: returns("It is forgotten."), **problems(404, 409, 422)}
+)
 async def delete_file(context: Ctx, file_id: FileId) -> Response:
     """Forget an uploaded file."""
     if await context.files.forget(file_id):

@@ -15,7 +15,9 @@ from app.domain.caller import Caller, Role
 from app.domain.errors import Forbidden, RequestError
 from app.service.access import Access
 
-OPEN = frozenset({"/", "/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"})
+OPEN = frozenset(
+    {"/", "/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/problems"}
+)
 """The page and the documents hold no data; the others tell whoever watches the service that it is there."""
 OPEN_BELOW = ("/static/", "/static-offline-docs/", "/jobs/", "/problems/")
 SESSION = "/v1/session"
@@ -37,7 +39,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                if not _is_open(scope["method"], scope["path"]):
+                if not is_open(scope["method"], scope["path"]):
                     scope = dict(scope) | {CALLER: self._caller(scope)}
                 elif scope["path"] == SESSION:
                     _check_origin(_headers(scope), needed=False)
@@ -84,7 +86,7 @@ def bearer_key(scope: Scope) -> str | None:
     return key.strip() if scheme.lower() == "bearer" else None
 
 
-def _is_open(method: str, path: str) -> bool:
+def is_open(method: str, path: str) -> bool:
     return path in OPEN or path.startswith(OPEN_BELOW) or (method == "POST" and path == SESSION)
 
 

@@ -3,18 +3,19 @@
 from fastapi import APIRouter, Response
 
 from app.api.context import AnyPhase
+from app.api.openapi import TEXT, returns
 from app.domain.errors import Unavailable
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["service"])
 
 
-@router.get("/livez")
+@router.get("/livez", responses={200: returns("It lives.", content=TEXT)})
 async def livez() -> Response:
     """200 while the event loop turns."""
     return Response("ok\n", media_type="text/plain")
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={200: returns("It takes work.", content=TEXT)})
 async def readyz(context: AnyPhase) -> Response:
     """200 while jobs are taken; 503 while starting, which includes recovery, and while stopping."""
     await context.jobs.wait_ready(0)

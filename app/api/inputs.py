@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api import documents
 from app.api.context import Ctx
-from app.api.jobs import JobId, answer
+from app.api.jobs import IDEMPOTENCY_KEY, RETURNS, WAIT, JobId, answer
+from app.api.openapi import lines, problems, returns
 from app.api.streaming import STREAM_HEADERS, Stream
 from app.api.submit import idempotency_key
 from app.service.inputs import Select, Selection
@@ -35,7 +36,12 @@ class RetryOf(BaseModel):
         return self
 
 
-@router.post("/retry", status_code=202, openapi_extra=documents.described(RetryOf, required=False))
+@router.post(
+    "/retry",
+    status_code=202,
+    responses={**RETURNS, **problems(404, 409, 410, 413, 415, 422, 507)},
+    openapi_extra=documents.described(RetryOf, required=False) | {"parameters": [WAIT, IDEMPOTENCY_KEY]},
+)
 async def retry_job(request: Request, context: Ctx, job_id: JobId) -> Response:
     """Run items of a finished job again, as a new job with the same options.  Nothing is uploaded."""
     context.jobs.check_open()
@@ -48,7 +54,10 @@ async def retry_job(request: Request, context: Ctx, job_id: JobId) -> Response:
     return await answer(request, context, accepted, created=True)
 
 
-@router.get("/inputs.jsonl")
+@router.get(
+    "/inputs.jsonl",
+    responses={200: returns("The items.", content=lines(None)), **problems(404, 410, 422)},
+)
 async def get_inputs(
     context: Ctx,
     job_id: JobId,

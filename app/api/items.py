@@ -5,17 +5,23 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Path, Response
 
+from app.api import models
 from app.api.context import Ctx
-from app.api.jobs import JobId
+from app.api.jobs import AFTER_MAX, JobId
+from app.api.openapi import problems, returns
 from app.api.schemas import stamp
 from app.domain.store import Note
 from app.service.inspection import ItemView
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/items", tags=["items"])
+router = APIRouter(prefix="/v1/jobs/{job_id}/items", tags=["results"])
 
 
-@router.get("/{index}")
-async def get_item(context: Ctx, job_id: JobId, index: Annotated[int, Path(ge=0)]) -> Response:
+@router.get("/{index}", responses={200: returns("The item.", models.Item), **problems(404, 410, 422)})
+async def get_item(
+    context: Ctx,
+    job_id: JobId,
+    index: Annotated[int, Path(ge=0, le=AFTER_MAX, description="the position in the submission, from 0 on")],
+) -> Response:
     """One item: its input, where it is, each attempt, and what it printed."""
     await context.jobs.get(job_id)
     try:

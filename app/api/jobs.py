@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from app.api import models, service_models
 from app.api.context import Context, Ctx
+from app.api.openapi import Responses, header, lines, option_parameters, problems, reference, returns
 from app.api.preferences import Preferences
 from app.api.schemas import JOB_ID, Plain, job_document
 from app.api.streaming import STREAM_HEADERS, Stream
@@ -15,7 +17,7 @@ from app.api.streaming import follow as follow_lines
 from app.api.submit import submit
 from app.domain import store
 from app.domain.errors import Fault, Gone, Invalid, NotFound
-from app.domain.item import View
+from app.domain.item import Order, View
 from app.domain.job import Status
 from app.service.jobs import Accepted, JobView
 
@@ -25,6 +27,7 @@ AFTER_MAX = (1 << 53) - 1
 """The largest whole number that every JSON parser reads exactly (RFC 8259, section 6)."""
 
 JobId = Annotated[str, Path(pattern=f"^{JOB_ID}$", description="the job's id")]
+Ordered = Annotated[Order, Query(description="`index`: the order of the items; `completion`: as they end")]
 After = Annotated[int, Query(ge=0, le=AFTER_MAX, description="how many lines of this view you have")]
 Follow = Annotated[
     Literal["0", "1"], Query(description="1: answer with the results themselves, as they come")
@@ -39,8 +42,44 @@ INLINE_BYTES_MAX = 1 << 20
 RETRY_AFTER_SECONDS_MAX = 60
 
 
-@router.post("", status_code=202)
-async def post_job(request: Request, context: Ctx, follow: Follow = "0") -> Response:
+WAIT = header("Prefer", "`wait=N`: answer once the job has finished, or after N seconds, at most 60")
+IDEMPOTENCY_KEY = header(
+    "Idempotency-Key", "the same key and content are the same job", type="string", maxLength=255
+)
+_SUBMISSION = {
+    "parameters": [
+        *option_parameters(),
+        WAIT,
+        IDEMPOTENCY_KEY,
+        header("Content-Encoding", "how the body is packed", enum=["gzip", "identity"]),
+    ],
+    "requestBody": {
+        "required": True,
+        "description": "With JSON, options are members of the body. In the other forms they are parameters of the"
+        " address, and so are `params`, as URL-encoded JSON, and `param.NAME=VALUE`, one of them.",
+        "content": {
+            "application/json": {"schema": reference(models.Submission)},
+            **lines(None),
+            "multipart/form-data": {"schema": reference(service_models.FileForm)},
+        },
+    },
+}
+_SUBMITTED = ("Location", "Idempotent-Replayed", "Preference-Applied")
+_FOLLOWED = returns(
+    "The job, finished, or there already; with `follow=1`, its results as they come.",
+    models.Job,
+    headers=(*_SUBMITTED, "Retry-After"),
+    content=lines(models.Result),
+)
+RETURNS: Responses = {
+    200: returns("The job, finished.", models.Job, headers=(*_SUBMITTED, "Retry-After")),
+    202: returns("The job, which will survive.", models.Job, headers=(*_SUBMITTED, "Retry-After")),
+}
+_ANSWERS: Responses = {**RETURNS, 200: _FOLLOWED, **problems(409, 410, 413, 415, 422, 507)}
+
+
+@router.post("", status_code=202, responses=_ANSWERS, openapi_extra=_SUBMISSION)
+async def submit_job(request: Request, context: Ctx, follow: Follow = "0") -> Response:
     """Submit a job, as JSON, JSON lines or a form of files."""
     accepted = await submit(request, context, None)
     if follow == "1":
@@ -48,7 +87,7 @@ async def post_job(request: Request, context: Ctx, follow: Follow = "0") -> Resp
     return await answer(request, context, accepted, created=True)
 
 
-@router.put("/{job_id}", status_code=202)
+@router.put("/{job_id}", status_code=202, responses=_ANSWERS, openapi_extra=_SUBMISSION)
 async def put_job(request: Request, context: Ctx, job_id: JobId, follow: Follow = "0") -> Response:
     """Submit a job under your own id; sending the same again is the same job."""
     accepted = await submit(request, context, job_id)
@@ -57,15 +96,19 @@ async def put_job(request: Request, context: Ctx, job_id: JobId, follow: Follow 
     return await answer(request, context, accepted, created=not accepted.replayed)
 
 
-@router.get("")
-async def get_jobs(
+@router.get(
+    "", responses={200: returns("A page of jobs.", models.JobList, headers=("Link",)), **problems(422)}
+)
+async def list_jobs(
     request: Request,
     context: Ctx,
-    status: Status | None = None,
-    task: Plain | None = None,
+    status: Annotated[Status | None, Query(description="only those in this status")] = None,
+    task: Annotated[Plain | None, Query(description="only those of this task")] = None,
     q: Annotated[Plain | None, Query(description="part of the id or the label")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    cursor: Annotated[str | None, Query(pattern=f"^{JOB_ID}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="how many at most")] = 50,
+    cursor: Annotated[
+        str | None, Query(pattern=f"^{JOB_ID}$", description="`next_cursor` of the page before")
+    ] = None,
 ) -> Response:
     """Jobs, newest first."""
     if cursor is not None:
@@ -81,7 +124,15 @@ async def get_jobs(
     return Response(msgspec.json.encode(document), headers=headers, media_type="application/json")
 
 
-@router.get("/{job_id}")
+@router.get(
+    "/{job_id}",
+    responses={
+        200: returns("The job.", models.Job, headers=("ETag", "Retry-After", "Preference-Applied")),
+        304: returns("It is as you know it.", headers=("ETag", "Preference-Applied")),
+        **problems(404, 410, 422),
+    },
+    openapi_extra={"parameters": [WAIT, header("If-None-Match", "the `ETag` of the job as you know it")]},
+)
 async def get_job(request: Request, context: Ctx, job_id: JobId) -> Response:
     """One job.  `Prefer: wait=N` waits until it has finished; with `If-None-Match`, until it has changed."""
     preferences = Preferences.of(request)
@@ -101,7 +152,15 @@ async def get_job(request: Request, context: Ctx, job_id: JobId) -> Response:
     return job_response(view, results, 200, headers)
 
 
-@router.post("/{job_id}/cancel", status_code=202)
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    responses={
+        200: returns("It had finished, or has now.", models.CancelledJob),
+        202: returns("Its items are being let go.", models.CancelledJob, headers=("Retry-After",)),
+        **problems(404, 410, 422),
+    },
+)
 async def cancel_job(context: Ctx, job_id: JobId, force: Force = "0") -> Response:
     """No further item starts; those that run are asked to end, and made to.  Never too late."""
     view, receipt = await context.jobs.cancel(job_id, force=force == "1")
@@ -111,7 +170,9 @@ async def cancel_job(context: Ctx, job_id: JobId, force: Force = "0") -> Respons
     return _response(document, view, 200 if view.job.status.finished else 202)
 
 
-@router.delete("/{job_id}", status_code=204)
+@router.delete(
+    "/{job_id}", status_code=204, responses={204: returns("It is forgotten."), **problems(404, 409, 422)}
+)
 async def delete_job(context: Ctx, job_id: JobId) -> Response:
     """Forget a finished job and its results."""
     await context.jobs.delete(job_id)

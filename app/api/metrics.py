@@ -20,14 +20,17 @@ from starlette.concurrency import run_in_threadpool
 
 from app import __version__
 from app.api.context import AnyPhase
+from app.api.openapi import TEXT, returns
 from app.api.traffic import Timed, Traffic
 from app.domain.histogram import Histogram
 from app.service.figures import Snapshot
 
-router = APIRouter(tags=["health"])
+_TEXTS = {**TEXT, "application/openmetrics-text": TEXT["text/plain"]}
+
+router = APIRouter(tags=["service"])
 
 
-@router.get("/metrics")
+@router.get("/metrics", responses={200: returns("The figures.", content=_TEXTS)})
 async def get_metrics(request: Request, context: AnyPhase) -> Response:
     """What an operator watches, in the text format of Prometheus or OpenMetrics."""
     encode, media_type = choose_encoder(request.headers.get("accept", ""))

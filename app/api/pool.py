@@ -4,24 +4,31 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api import documents
+from app.api import documents, service_models
 from app.api.context import Ctx
+from app.api.openapi import problems, returns
 from app.domain.errors import NotFound, UnknownTask
 
-router = APIRouter(prefix="/v1", tags=["tasks and pool"])
+router = APIRouter(prefix="/v1")
 
 
-@router.get("/tasks")
-async def get_tasks(request: Request, context: Ctx) -> Response:
+@router.get("/tasks", tags=["tasks"], responses={200: returns("The tasks.", service_models.TaskList)})
+async def list_tasks(request: Request, context: Ctx) -> Response:
     """Every task, with the JSON Schema of its items, `params` and output."""
     return _json({"tasks": [_task_document(request, task) for task in context.jobs.tasks()]})
 
 
-@router.get("/tasks/{name}")
-async def get_task(request: Request, context: Ctx, name: str) -> Response:
+@router.get(
+    "/tasks/{name}",
+    tags=["tasks"],
+    responses={200: returns("The task.", service_models.Task), **problems(404)},
+)
+async def get_task(
+    request: Request, context: Ctx, name: Annotated[str, Path(description="the task's name")]
+) -> Response:
     """One task."""
     try:
         task = context.jobs.task(name)
@@ -30,7 +37,7 @@ async def get_task(request: Request, context: Ctx, name: str) -> Response:
     return _json(_task_document(request, task))
 
 
-@router.get("/pool")
+@router.get("/pool", tags=["pool"], responses={200: returns("The pools.", service_models.Pools)})
 async def get_pool(context: Ctx) -> Response:
     """The workers, by pool."""
     engine = context.engine
@@ -55,8 +62,15 @@ class PoolChange(BaseModel):
     paused: Annotated[bool, Field(description="whether no item is to start; those that run go on")] = False
 
 
-@router.patch("/pool/{name}", openapi_extra=documents.described(PoolChange))
-async def patch_pool(request: Request, context: Ctx, name: str) -> Response:
+@router.patch(
+    "/pool/{name}",
+    tags=["pool"],
+    responses={200: returns("The pools, changed.", service_models.Pools), **problems(404, 413, 415, 422)},
+    openapi_extra=documents.described(PoolChange),
+)
+async def patch_pool(
+    request: Request, context: Ctx, name: Annotated[str, Path(description="the pool's name")]
+) -> Response:
     """Resize, pause or resume a pool.  It grows at once and shrinks as items end; none is lost."""
     if name not in context.engine.pools():
         raise NotFound(f"There is no pool {name[:50]!r}; there are {', '.join(context.engine.pools())}.")

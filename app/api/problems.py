@@ -6,7 +6,6 @@ Invariant: no answer echoes an input or tells internals; `type` values are stabl
 import errno
 import logging
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -16,6 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Mount
 
+from app.api.problem_types import PROBLEM_TYPES
+from app.domain import errors
 from app.domain.errors import Fault, Invalid, MillpondError, Unauthorized
 
 MEDIA_TYPE = "application/problem+json"
@@ -23,35 +24,6 @@ FAULTS_MAX = 20
 INSTANCE_CHARS_MAX = 200
 _DISK_RETRY_SECONDS = 5
 
-STATUS: Mapping[str, int] = {
-    "bad-request": 400,
-    "malformed": 400,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "not-found": 404,
-    "method-not-allowed": 405,
-    "conflict": 409,
-    "gone": 410,
-    "too-large": 413,
-    "unsupported-media-type": 415,
-    "range-not-satisfiable": 416,
-    "invalid": 422,
-    "unknown-task": 422,
-    "over-quota": 429,
-    "head-too-large": 431,
-    "internal": 500,
-    "unavailable": 503,
-    "storage-unavailable": 503,
-    "storage-full": 507,
-}
-TITLES: Mapping[str, str] = {
-    "malformed": "Malformed request",
-    "invalid": "Invalid request",
-    "unknown-task": "Unknown task",
-    "over-quota": "Over quota",
-    "storage-full": "Disk full",
-    "storage-unavailable": "Storage unavailable",
-}
 _BY_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-media-type"}
 
 log = logging.getLogger(__name__)
@@ -66,13 +38,9 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem answer; of many faults the first twenty are told, and their number."""
-    status = STATUS[code]
-    body: dict[str, Any] = {
-        "type": f"/problems/{code}",
-        "title": TITLES.get(code) or HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-    }
+    status = PROBLEM_TYPES[code].status
+    assert status is not None, code
+    body: dict[str, Any] = errors.problem(code, detail) | {"status": status}
     if instance is not None:
         body["instance"] = instance[:INSTANCE_CHARS_MAX]
     if faults:
@@ -120,7 +88,7 @@ def install(app: FastAPI) -> None:
 
 def _of_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, MillpondError)
-    if STATUS[error.code] == 500:
+    if error.code == "internal":
         log.error("%s %s: %s", request.method, request.url.path, error.detail)
     return answer_to(error, place(request))
 

@@ -6,31 +6,42 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api import ranges
+from app.api import models, ranges
 from app.api.context import Ctx
-from app.api.jobs import After, JobId
+from app.api.jobs import After, JobId, Ordered
+from app.api.openapi import header, lines, problems, returns
 from app.api.schemas import array_of_lines
 from app.api.streaming import STREAM_HEADERS, Stream, available, follow, stretch
-from app.domain.item import Order, Outcome, View
+from app.domain.item import Outcome, View
 from app.domain.job import Job
 from app.service.jobs import WAIT_SECONDS_MAX, Jobs
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
+
+Filter = Annotated[
+    Outcome | None, Query(description="only these results; a view of its own, with its own cursor")
+]
 
 PAGE_LINES_MAX = 10_000
 _PAGE_BYTES_MAX = 8 << 20
 _JSONL = ("application/jsonl", "application/x-ndjson")
 
 
-@router.get("/results")
+@router.get(
+    "/results",
+    responses={
+        200: returns("A page of results.", models.ResultPage, headers=("Link",)),
+        **problems(404, 410, 422),
+    },
+)
 async def get_results(
     request: Request,
     context: Ctx,
     job_id: JobId,
-    order: Order = "completion",
-    status: Outcome | None = None,
+    order: Ordered = "completion",
+    status: Filter = None,
     after: After = 0,
-    limit: Annotated[int, Query(ge=1, le=PAGE_LINES_MAX)] = 1000,
+    limit: Annotated[int, Query(ge=1, le=PAGE_LINES_MAX, description="how many at most")] = 1000,
     wait: Annotated[
         float, Query(ge=0, le=WAIT_SECONDS_MAX, description="seconds to wait for one more line")
     ] = 0,
@@ -61,13 +72,35 @@ async def get_results(
     return Response(msgspec.json.encode(document), headers=headers, media_type="application/json")
 
 
-@router.get("/results.jsonl")
+_FILE = ("ETag", "Accept-Ranges")
+
+
+@router.get(
+    "/results.jsonl",
+    responses={
+        200: returns("Result lines.", headers=_FILE, content=lines(models.Result)),
+        206: returns(
+            "Some bytes of a finished job's lines.",
+            headers=(*_FILE, "Content-Range"),
+            content=lines(models.Result),
+        ),
+        304: returns("They are as you know them.", headers=_FILE),
+        **problems(404, 410, 416, 422),
+    },
+    openapi_extra={
+        "parameters": [
+            header("Range", "some bytes of a finished job's lines, like `bytes=1000-`"),
+            header("If-Range", "obey `Range` only if the lines still have this `ETag`"),
+            header("If-None-Match", "the `ETag` of the lines that you have"),
+        ]
+    },
+)
 async def get_result_lines(
     request: Request,
     context: Ctx,
     job_id: JobId,
-    order: Order = "completion",
-    status: Outcome | None = None,
+    order: Ordered = "completion",
+    status: Filter = None,
     after: After = 0,
     follow_: Annotated[
         Literal["0", "1"], Query(alias="follow", description="1: stay until the job ends")

@@ -22,6 +22,7 @@ NAME_CHARS_MAX = 100
 """A name that a caller made up is told back to this length."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHARE = re.compile(r"[0-9]{1,3}(\.[0-9]+)?%")
+_SHARE_OR_NUMBER = r"^([0-9]+|[0-9]{1,2}(\.[0-9]+)?%)$"
 SECONDS_MAX = 366 * 86400.0
 
 
@@ -31,7 +32,11 @@ def _without_controls(text: str) -> str:
     return text
 
 
-Plain = Annotated[str, Field(max_length=200), AfterValidator(_without_controls)]
+Plain = Annotated[
+    str,
+    Field(max_length=200, json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"}),
+    AfterValidator(_without_controls),
+]
 """Text that people read."""
 
 
@@ -75,7 +80,8 @@ def _children(node: Any) -> Iterable[Any]:
 Seconds = Annotated[float, Field(gt=0, le=SECONDS_MAX, allow_inf_nan=False)]
 ItemTimeout = Literal["auto"] | Seconds
 MaxFailures = Annotated[
-    Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=20)],
+    Annotated[int, Field(ge=0)]
+    | Annotated[str, Field(max_length=20, json_schema_extra={"pattern": _SHARE_OR_NUMBER})],
     AfterValidator(_whole_number_or_percentage),
 ]
 MaxInFlight = Annotated[int, Field(ge=1)]
@@ -107,18 +113,34 @@ class SubmitOptions(BaseModel):
         AfterValidator(_small(PARAMS_BYTES_MAX)),
         Field(description="keyword arguments common to all items; an item's own win"),
     ] = {}  # pydantic copies a default
-    chunksize: Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = "auto"
-    priority: Priority = "normal"
-    max_attempts: Annotated[int, Field(ge=1, le=100)] | None = None
-    item_timeout_seconds: ItemTimeout | None = None
-    job_timeout_seconds: Seconds | None = None
-    max_failures: MaxFailures | None = None
-    max_in_flight: MaxInFlight | None = None
-    retention_seconds: Seconds | None = None
-    failure_retention_seconds: Seconds | None = None
-    key_field: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    label: Plain | None = None
-    metadata: Metadata | None = None
+    chunksize: Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        "auto", description="how many items travel to a worker together; no outcome depends on it"
+    )
+    priority: Priority = Field("normal", description="the weight of the job among others")
+    max_attempts: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        None, description="how often an item is tried, the first time included; default: the task's"
+    )
+    item_timeout_seconds: ItemTimeout | None = Field(
+        None, description="how long an item may take; `auto` learns it; default: the task's"
+    )
+    job_timeout_seconds: Seconds | None = Field(
+        None, description="how long after its submission the job is ended"
+    )
+    max_failures: MaxFailures | None = Field(
+        None, description='how many items, or which share like "3%", may fail before the job is ended'
+    )
+    max_in_flight: MaxInFlight | None = Field(None, description="how many items may be with workers at once")
+    retention_seconds: Seconds | None = Field(
+        None, description="how long the job is kept after its end; default: the service's"
+    )
+    failure_retention_seconds: Seconds | None = Field(
+        None, description="how long it is kept if items failed or it was ended early, if that is longer"
+    )
+    key_field: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        None, description="the member of an item that its result is to name as `key`"
+    )
+    label: Plain | None = Field(None, description="a name for people")
+    metadata: Metadata | None = Field(None, description="an object that is kept with the job")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, of_query: bool) -> "SubmitOptions":
@@ -144,13 +166,18 @@ class SubmitOptions(BaseModel):
         )
 
 
+_NOT_YET = {
+    "webhook": "webhooks are not there yet; follow /v1/jobs/{id}/events, or ask with Prefer: wait=60",
+}
+
+
 def _faults(error: ValidationError, model: type[BaseModel], *, of_query: bool) -> Iterable[Fault]:
     details: dict[str, str] = {}
     for entry in error.errors(include_url=False, include_input=False, include_context=False):
         name = str(entry["loc"][0])[:NAME_CHARS_MAX] if entry["loc"] else ""
         detail = entry["msg"].removeprefix("Value error, ")
         if entry["type"] == "extra_forbidden":
-            detail = f"no such option; there are {', '.join(model.model_fields)}"
+            detail = _NOT_YET.get(name) or f"no such option; there are {', '.join(model.model_fields)}"
         if name in details:  # the branches of a union complain one by one
             detail = f"{details[name]}, or {detail.removeprefix('Input should be ')}"
         details[name] = detail

@@ -6,14 +6,15 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api import documents
+from app.api import documents, service_models
 from app.api.context import AnyPhase
 from app.api.gate import COOKIE, bearer_key
+from app.api.openapi import problems, returns
 from app.api.schemas import stamp
 from app.domain.caller import Caller
 from app.service.access import Session
 
-router = APIRouter(prefix="/v1/session", tags=["session"])
+router = APIRouter(prefix="/v1/session", tags=["callers"])
 
 
 class SignIn(BaseModel):
@@ -24,7 +25,14 @@ class SignIn(BaseModel):
     key: Annotated[str, Field(max_length=200)] = ""
 
 
-@router.post("", openapi_extra=documents.described(SignIn, required=False))
+@router.post(
+    "",
+    responses={
+        200: returns("Who you are, and the cookie.", service_models.Caller, headers=("Set-Cookie",)),
+        **problems(401, 403, 413, 415, 422),
+    },
+    openapi_extra=documents.described(SignIn, required=False),
+)
 async def post_session(request: Request, context: AnyPhase) -> Response:
     """Begin a session: for a key, a cookie that no script can read and no other site can use."""
     key = bearer_key(request.scope) or (await documents.read(request, SignIn)).key
@@ -43,13 +51,13 @@ async def post_session(request: Request, context: AnyPhase) -> Response:
     return response
 
 
-@router.get("")
+@router.get("", responses={200: returns("Who you are.", service_models.Caller)})
 async def get_session(context: AnyPhase) -> Response:
     """Who you are here, and what you may do."""
     return _answer(context.caller, None)
 
 
-@router.delete("", status_code=204)
+@router.delete("", status_code=204, responses={204: returns("It is over.")})
 async def delete_session(request: Request, context: AnyPhase) -> Response:
     """End the session, and forget the cookie."""
     if token := request.cookies.get(COOKIE):

@@ -5,15 +5,17 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Response
 
+from app.api import models
 from app.api.context import Ctx
 from app.api.jobs import JobId
+from app.api.openapi import problems, returns
 from app.api.schemas import stamp
 from app.domain.digest import Tally
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
 
-@router.get("/errors")
+@router.get("/errors", responses={200: returns("The groups.", models.JobErrors), **problems(404, 410, 422)})
 async def get_errors(context: Ctx, job_id: JobId) -> Response:
     """The job's failures by what they have in common, most frequent first, each group with one traceback."""
     view = await context.digests.errors(context.jobs, job_id)
@@ -21,7 +23,7 @@ async def get_errors(context: Ctx, job_id: JobId) -> Response:
     return _json({"failed": view.failed, "groups": groups, "others": view.others})
 
 
-@router.get("/timings")
+@router.get("/timings", responses={200: returns("The times.", models.JobTimings), **problems(404, 410, 422)})
 async def get_timings(context: Ctx, job_id: JobId) -> Response:
     """How long the job's items took: median, 95th and 99th percentile, and the slowest; null is less than 1 ms."""
     view = await context.digests.timings(context.jobs, job_id)
@@ -33,7 +35,9 @@ async def get_timings(context: Ctx, job_id: JobId) -> Response:
     return _json({"items": view.items, **quantiles, "slowest": slowest})
 
 
-@router.get("/explain")
+@router.get(
+    "/explain", responses={200: returns("The reasons.", models.Explanation), **problems(404, 410, 422)}
+)
 async def get_explanation(context: Ctx, job_id: JobId) -> Response:
     """Why the job waits, is slow or has ended: in words, and as codes (docs/understanding.md)."""
     reasons = await context.explaining.explain(context.jobs, job_id)

@@ -48,7 +48,12 @@ class MillpondError(Exception):
 
 def problem(code: str, detail: str) -> dict[str, str]:
     """A problem object (RFC 9457), as it stands in a Job."""
-    return {"type": f"/problems/{code}", "title": code.replace("-", " ").capitalize(), "detail": detail}
+    return {"type": f"/problems/{code}", "title": title_of(code), "detail": detail}
+
+
+def title_of(code: str) -> str:
+    """The title of every problem of this type."""
+    return code.replace("-", " ").capitalize()
 
 
 def problem_of(error: MillpondError) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What the service answers, read strictly: whatever a test looks at, these readers look at the rest.
 
-Invariant: the counts of every Job that passes through here sum to its total.
+Invariant: the counts of every Job that passes through here sum to its total, and every answer is as the service's
+OpenAPI document has it.
 """
 
 import io
@@ -8,6 +9,7 @@ import json
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +17,7 @@ import httpx
 from PIL import Image
 
 from bench.server import Server
+from tests.published import Published, published
 
 Document = dict[str, Any]
 
@@ -35,7 +38,10 @@ MIXED = [{"x": 5 if n % 4 == 0 else n + 6} for n in range(40)]
 def client(server: Server) -> httpx.Client:
     """A client of this service whose answers are checked."""
     # No certificates: loading them takes longer than most tests.
-    return server.client(event_hooks={"response": [_check]}, verify=False)
+    document = published(server.url)
+    return server.client(
+        event_hooks={"response": [_check, partial(_check_documented, document)]}, verify=False
+    )
 
 
 def an_id(name: str = "job") -> str:
@@ -182,6 +188,13 @@ def _check(response: httpx.Response) -> None:
         response.read()
         if response.content:  # HEAD has none
             check_counts(response.json())
+
+
+def _check_documented(document: Published, response: httpx.Response) -> None:
+    """The answer is as the OpenAPI document of the service has it."""
+    if response.headers.get("content-type", "").endswith("json"):
+        response.read()
+    document.check(response)
 
 
 def _text_lines(pieces: Iterator[bytes]) -> Iterator[str]:
