@@ -79,8 +79,11 @@ class LineCutter:
 
 
 def _may_be_blank(lines: bytes) -> bool:
-    """Whether any line begins with white space, as a blank one would; four searches cost next to nothing."""
-    return lines.startswith(_WHITE) or any(b"\n" + white in lines for white in _WHITE)
+    """Whether any line begins with white space, as a blank one would.
+
+    To look for one byte costs next to nothing, for two 1 ns for each byte that is looked through.
+    """
+    return lines.startswith(_WHITE) or any(white in lines and b"\n" + white in lines for white in _WHITE)
 
 
 def split_array(array: bytes | memoryview, item_bytes_max: int) -> list[Block]:

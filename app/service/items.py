@@ -10,6 +10,7 @@ from app.domain.store import JobStore
 
 CACHE_BYTES = 64 << 20
 _EXACT_BELOW = 64
+_GUESSES_MAX = 4
 
 
 class ItemCache:
@@ -86,8 +87,12 @@ def _cut_about(lines: bytes, start: int, wanted: int, left: int, exactly: bool) 
     if exactly or wanted < _EXACT_BELOW:
         return cut(lines, start, wanted), wanted
     guess = start + wanted * (len(lines) - start) // left
-    end = lines.rfind(b"\n", start, guess) + 1
-    count = lines.count(b"\n", start, end)
-    if not 0 < count <= wanted:
-        return cut(lines, start, wanted), wanted
-    return end, count
+    for _ in range(_GUESSES_MAX):
+        end = lines.rfind(b"\n", start, guess) + 1
+        count = lines.count(b"\n", start, end)
+        if 0 < count <= wanted:
+            return end, count
+        if count == 0:
+            break
+        guess = start + (wanted - 1) * (end - start) // count  # they are shorter here than further on
+    return cut(lines, start, wanted), wanted
