@@ -23,7 +23,7 @@ from app.api.schemas import array_of_lines, counts_document, job_document, progr
 from app.api.streaming import HEARTBEAT_SECONDS, Stream
 from app.domain.errors import Unavailable
 from app.domain.item import Order, View
-from app.service.jobs import JobView
+from app.service.view import JobView
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
 

@@ -19,7 +19,8 @@ from app.domain import store
 from app.domain.errors import Fault, Gone, Invalid, NotFound
 from app.domain.item import Order, View
 from app.domain.job import Status
-from app.service.jobs import Accepted, JobView
+from app.service.jobs import Accepted
+from app.service.view import JobView
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -241,6 +242,8 @@ async def _inline_results(context: Context, view: JobView) -> bytes | None:
     if not view.job.status.finished or view.counts.total > INLINE_ITEMS_MAX:
         return None
     done = view.counts.done
+    if view.recent is not None and (lines := view.recent.by_index(done)) is not None:
+        return lines if len(lines) <= INLINE_BYTES_MAX else None
     page = await context.jobs.results(view.job.id, View("index"), 0, INLINE_ITEMS_MAX, INLINE_BYTES_MAX)
     return page.lines if page.count == done and len(page.lines) <= INLINE_BYTES_MAX else None
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from app.domain.errors import Fault, Invalid
 from app.domain.halt import parse_share
 from app.domain.job import Options, Priority
-from app.service.jobs import JobView
+from app.service.view import JobView
 
 JOB_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 METADATA_BYTES_MAX = 16 << 10

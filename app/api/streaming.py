@@ -10,10 +10,10 @@ from starlette.responses import StreamingResponse
 
 from app.domain.errors import MillpondError
 from app.domain.item import View
-from app.service.jobs import Jobs
+from app.service.jobs import PAGE_BYTES_MAX, Jobs
 
 HEARTBEAT_SECONDS = 4.0
-LINES_MAX = 10_000
+LINES_MAX = 100_000
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """So that no proxy keeps a stream, or holds it back."""
 
@@ -54,10 +54,14 @@ async def follow(jobs: Jobs, job_id: str, view: View, after: int) -> AsyncIterat
 
     A space after 4 s of silence keeps proxies and clients awake; JSON ignores it.
     """
+    live = None
     while True:
+        live = jobs.live(job_id) or live  # the last of a job that has just ended may still be in memory
         bell = jobs.bell(job_id)
         seen = bell.rings if bell else 0
-        page = await jobs.results(job_id, view, after, LINES_MAX)
+        page = live.recent.page(after, PAGE_BYTES_MAX) if live and view == View() else None
+        if page is None:
+            page = await jobs.results(job_id, view, after, LINES_MAX)
         if page.count:
             after = page.next_after
             yield page.lines

@@ -10,8 +10,9 @@ from app.domain.engine import PoolName
 from app.domain.errors import Conflict
 from app.domain.job import Event, Job, Status, step
 from app.service.dispatcher import Dispatcher
-from app.service.jobs import Jobs, JobView
+from app.service.jobs import Jobs
 from app.service.live import LiveJob
+from app.service.view import JobView
 
 
 class Control:

@@ -24,6 +24,7 @@ from app.service.dispatcher import Dispatcher, Receipt
 from app.service.feed import Bell
 from app.service.live import LiveJob
 from app.service.sight import Sight
+from app.service.view import JobView
 
 PAGE_BYTES_MAX = 1 << 20
 WAIT_SECONDS_MAX = 60.0
@@ -45,19 +46,6 @@ class Draft:
     label: str | None = None
     metadata: Mapping[str, Any] | None = None
     retry_of: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JobView:
-    """A job at one moment."""
-
-    job: Job
-    counts: Counts
-    items_per_second: float | None = None
-    eta_seconds: float | None = None
-    queue_position: int | None = None
-    ticket: str | None = None
-    """To its events, for who asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +287,8 @@ class Jobs:
             if left <= 0:
                 break
             await live.bell.wait(live.bell.rings, left)
+            if live.job.status.finished:
+                return replace(self._at_rest(live.job), recent=live.recent)
         return await self.get(job_id)
 
     def bell(self, job_id: str) -> Bell | None:

@@ -20,6 +20,7 @@ from app.domain.store import Note
 from app.domain.suspicion import Suspects
 from app.service.feed import Bell
 from app.service.items import BlockReader
+from app.service.recent import Recent
 
 LOG_CHARS_MAX = 4 << 20
 """Of what a job's successful items printed, so much is kept; of failed ones all, with their failures."""
@@ -68,6 +69,7 @@ class LiveJob:
         self.chunker = Chunker(job.options.chunksize)
         self._patience = Patience()
         self.suspects = Suspects()
+        self.recent = Recent()
         self.bell = Bell()
         self.rate = Rate.starting(now, job.counts.done)
         self.virtual_time = 0.0
@@ -97,8 +99,10 @@ class LiveJob:
     @property
     def counts(self) -> Counts:
         """What is true of the stored log; an item is with its worker until its result is stored."""
-        counts = replace(self.job.counts, cancelled=self.job.counts.cancelled + self._dropped)
-        return replace(counts, running=counts.queued - self._waiting)
+        stored = self.job.counts
+        cancelled = stored.cancelled + self._dropped
+        running = stored.total - stored.done - cancelled - self._waiting
+        return Counts(stored.total, running, stored.succeeded, stored.failed, cancelled)
 
     @property
     def wants_worker(self) -> bool:

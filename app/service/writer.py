@@ -19,6 +19,7 @@ from app.domain.item import Segment
 from app.domain.job import Job
 from app.domain.store import JobStore, Note
 from app.service.live import LiveJob
+from app.service.recent import Room
 
 STATUS_DELAY_SECONDS = 0.050
 """A change of status alone waits this long for results to be written with."""
@@ -80,6 +81,7 @@ class Writer:
         self.trouble: ServiceError | None = None
         """Why nothing can be stored now."""
         self.stored = Stored()
+        self._room = Room()
         self.bytes_waiting = 0
         """Of results and notes that are not stored yet."""
 
@@ -185,8 +187,9 @@ class Writer:
             log.info("results can be stored again")
             self.trouble = None
         self.bytes_waiting -= sum(len(segment.lines) for segment in segments)
-        for segment in segments:
+        for live, segment in batch.segments:
             self.stored.add(segment)
+            live.recent.add(segment, self._room)
         self.bytes_waiting -= sum(map(_size, batch.notes))
         for live in batch.jobs.values():
             live.unwritten -= len(by_job.get(live.job.id, ()))
@@ -195,6 +198,7 @@ class Writer:
             live.rate.note(self._clock.monotonic(), live.job.counts.done)
             if live.job.status.finished:
                 self._waiting.jobs.pop(live.job.id, None)
+                live.recent.release(self._room)
             elif live.idle and live.over:
                 self.touch(live)
         for answer in batch.unanswered:

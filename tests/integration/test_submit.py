@@ -70,7 +70,8 @@ def test_a_json_body_becomes_a_job_that_says_what_was_asked(api: httpx.Client) -
         "results": f"/v1/jobs/{job['id']}/results.jsonl",
         "failures": f"/v1/jobs/{job['id']}/results.jsonl?status=failed",
         "events": f"/v1/jobs/{job['id']}/events",
-        "cancel": f"/v1/jobs/{job['id']}/cancel",
+        **{name: f"/v1/jobs/{job['id']}/{name}" for name in ("cancel", "pause", "resume", "retry")},
+        "inputs": f"/v1/jobs/{job['id']}/inputs.jsonl",
     }
     said = ("task", "items", "params", "label", "metadata")
     assert job["options"] == {name: value for name, value in body.items() if name not in said}

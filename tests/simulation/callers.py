@@ -12,7 +12,8 @@ from app.api.streaming import Unfinished, follow
 from app.domain.errors import Conflict, Gone, NotFound, ServiceError
 from app.domain.item import Block, View
 from app.domain.job import Job, Options, Status
-from app.service.jobs import Accepted, Draft, JobView
+from app.service.jobs import Accepted, Draft
+from app.service.view import JobView
 from tests.simulation.fate import draw
 from tests.simulation.invariants import Prefixes, Violation, check_results, check_view, hold
 

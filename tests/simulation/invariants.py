@@ -7,7 +7,7 @@ import msgspec
 
 from app.domain.item import Segment, View
 from app.domain.job import Job, Status
-from app.service.jobs import JobView
+from app.service.view import JobView
 from app.stores.memory import MemoryStore
 from tests.simulation.fate import Item, outcome
 
