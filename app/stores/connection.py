@@ -7,13 +7,14 @@ Invariant: a write that was answered is committed; one that raised changed nothi
 """
 
 import asyncio
+import contextlib
 import os
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -22,6 +23,8 @@ from app.domain.errors import ServiceError, StorageFull, StorageUnavailable
 T = TypeVar("T")
 Durability = Literal["process", "power"]
 Write = Callable[[sqlite3.Connection], T]
+_Entry = tuple[Write[Any], asyncio.Future[Any]]
+_Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 READERS = 2
 GROUP_MAX = 256
@@ -93,7 +96,7 @@ class Database:
         self._path = path
         self._on_commit = on_commit
         self._durability: Durability = durability
-        self._queue: queue.SimpleQueue[tuple[Write[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._lost = False
@@ -123,9 +126,9 @@ class Database:
 
     async def write(self, change: Write[T]) -> T:
         """Run `change` in a transaction, and return once it is committed."""
-        future: Future[T] = Future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.put((change, future))
-        return await asyncio.wrap_future(future)
+        return await future
 
     async def read(self, look: Write[T]) -> T:
         """Run `look` on a reader's thread; it sees one state of the database."""
@@ -154,31 +157,36 @@ class Database:
             writes = [entry for entry in group if entry is not None]
             last = len(writes) < len(group)
             began = time.monotonic()
-            self._commit([entry for entry in writes if entry[1].set_running_or_notify_cancel()])
+            self._commit([entry for entry in writes if not entry[1].cancelled()])
             self._on_commit(time.monotonic() - began)
 
-    def _commit(self, group: list[tuple[Write[Any], Future[Any]]]) -> None:
+    def _commit(self, group: list[_Entry]) -> None:
         """One transaction for the whole group; each write in a savepoint of its own."""
         if not group:
             return
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+        outcomes: list[_Outcome] = []
         try:
             if self._lost:
                 self._writer = connect(self._path, self._durability)
                 self._lost = False
             self._writer.execute("BEGIN IMMEDIATE")
-            for change, future in group:
-                outcomes.append((future, *self._attempt(change)))
+            if len(group) == 1:  # nobody else's change could be lost with it
+                [(change, future)] = group
+                outcomes.append((future, change(self._writer), None))
+            else:
+                for change, future in group:
+                    outcomes.append((future, *self._attempt(change)))
             self._writer.execute("COMMIT")
         except BaseException as error:
             reason = self.translated(error) if isinstance(error, sqlite3.Error) else error
             outcomes = [(future, None, reason) for _, future in group]
             self._roll_back()
-        for future, result, failure in outcomes:
-            if failure is None:
-                future.set_result(result)
-            else:
-                future.set_exception(failure)
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+        for outcome in outcomes:
+            by_loop.setdefault(outcome[0].get_loop(), []).append(outcome)
+        for loop, its in by_loop.items():
+            with contextlib.suppress(RuntimeError):  # it is closed: nobody waits any more
+                loop.call_soon_threadsafe(_answer, its)
 
     def _roll_back(self) -> None:
         """Nothing of the transaction is to stay, even if the connection has to go for that."""
@@ -201,6 +209,17 @@ class Database:
             return None, self.translated(error) if isinstance(error, sqlite3.Error) else error
         self._writer.execute("RELEASE change")
         return result, None
+
+
+def _answer(outcomes: list[_Outcome]) -> None:
+    """Tell, on their loop, those who still wait."""
+    for future, result, failure in outcomes:
+        if future.done():
+            continue
+        if failure is None:
+            future.set_result(result)
+        else:
+            future.set_exception(failure)
 
 
 def _looked(connection: sqlite3.Connection, look: Write[T]) -> T:

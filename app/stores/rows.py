@@ -4,6 +4,7 @@ import json
 import sqlite3
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -34,7 +35,7 @@ def job_to_row(job: Job) -> dict[str, Any]:
         "failed": counts.failed,
         "cancelled": counts.cancelled,
         "sealed": int(job.sealed),
-        "options": json.dumps(asdict(job.options)),
+        "options": _options(job.options),
         "params": json.dumps(job.params),
         "metadata": _dump(job.metadata),
         "error": _dump(job.error),
@@ -124,6 +125,11 @@ def digest_to_row(digest: Digest) -> tuple[str, str]:
 
 def row_to_digest(job_id: str, row: sqlite3.Row) -> Digest:
     return replace(msgspec.json.decode(row["digest"], type=Digest), job_id=job_id)
+
+
+@lru_cache(maxsize=256)
+def _options(options: Options) -> str:
+    return json.dumps(asdict(options))
 
 
 def _dump(value: Any) -> str | None:
