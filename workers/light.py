@@ -19,10 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 from workers.blackbox import Recorder
 from workers.interrupt import Interrupter, Why
 from workers.report import DECODE_ERRORS, LINE_BYTES_MAX, SHOWN_SECONDS, Report, Work
-from workers.wire import Marks
+from workers.wire import BLOCK_ITEMS, Marks
 
-BLOCK_ITEMS = 32
-"""Items that share a mark."""
 STRETCH_ITEMS = 256
 """Items whose outputs are kept until they are encoded together."""
 PLAIN = frozenset({int, bool, str, type(None)})

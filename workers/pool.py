@@ -22,19 +22,22 @@ from typing import Any
 import msgspec
 
 from workers.blackbox import BlackBox
+from workers.contract import Chunk, Listener, Room
 from workers.files import Blobs
 from workers.forker import START_SECONDS_MAX, Forker
 from workers.interrupt import SIGNAL
 from workers.limits import ChildLimits
 from workers.memory import MemoryGuard, Pressure
 from workers.postmortem import Exit, Reason
-from workers.slot import Action, Chunk, Listener, Room, Slot
+from workers.slot import Action, Slot
 from workers.wire import SLOT_BYTES, Frame, Kind, Marks, ProtocolError
 from workers.worker import Worker, connection_pair
 
 WATCH_SECONDS = 0.020
 PRESSED_SECONDS = 0.002
 """How often to look while memory is short: a task can take a megabyte in a millisecond."""
+SETTLED_SECONDS = 0.001
+"""After this every processor has seen what was written to shared memory, many times over."""
 STILLBORN_MAX = 10
 STILLBORN_SECONDS_MAX = 5.0
 WORKERS_MAX = 1024
@@ -371,6 +374,7 @@ class Pool:
                     worker.signal(signal.SIGKILL)
                     self._fork_missing()  # not waiting for its memory to be freed, 65 ms a gigabyte
             worker.box.bound()
+        self._share_what_waits(now)
         pressure = self._guard.look(now)
         if pressure is Pressure.KILL and (youngest := self._youngest()):
             log.warning("memory is short: ending worker %s, whose item began last", youngest.slot.pid)
@@ -381,6 +385,17 @@ class Pool:
         self._pressed = pressed
         delay = WATCH_SECONDS if pressure is Pressure.NONE else PRESSED_SECONDS
         self._watcher = self._loop.call_later(delay, self._watch)
+
+    def _share_what_waits(self, now: float) -> None:
+        """Take back what waits in a worker behind something that takes long."""
+        idle = {w.pool for w in self._workers.values() if not w.slot.chunks and w.slot.room(1) == "idle"}
+        for worker in self._workers.values():
+            if worker.slot.hold_back(now, idle=worker.pool in idle):
+                self._loop.call_later(SETTLED_SECONDS, self._take_back, worker)
+
+    def _take_back(self, worker: Worker) -> None:
+        worker.slot.take_back()
+        self._listener.room()
 
     def _youngest(self) -> Worker | None:
         """The worker whose item began last: it has lost least."""

@@ -4,19 +4,18 @@ How it works: a slot is told what happened (a chunk was given, a frame came, tim
 answers with what follows: calls on its listener, or a reason to kill.  It touches no socket, process or clock,
 so every sequence of events can be tested.
 
-Invariant: for each chunk given, each of its items is reported in exactly one of `part`, `unlucky`, or as left
-over by `ended` or `lost`; and at most one item of a lost worker is to blame.
+Invariant: for each chunk given, each of its items is reported in exactly one of `part`, `unlucky`, `recalled`, or
+as left over by `ended` or `lost`; and at most one item of a lost worker is to blame.
 """
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal, Protocol
 
+from workers.contract import Chunk, Listener, Room
 from workers.interrupt import Why
 from workers.postmortem import BLAMELESS, Exit, Reason, error_of
-from workers.wire import NO_LIMIT, WIRE_ID, Frame, Kind, Marks, ProtocolError
+from workers.wire import BLOCK_ITEMS, NO_LIMIT, WIRE_ID, Frame, Kind, Marks, ProtocolError
 
 GRACE_SECONDS = 2.0
 """How long an item may go on after it was asked to end."""
@@ -26,56 +25,11 @@ DEAF_SECONDS = 0.25
 
 START_SECONDS_MAX = 10.0
 """A worker that has items and does not come to start one for this long is stuck by itself."""
+LONG_SECONDS = 0.1
+"""Chunks are meant to take half of this: what has not begun of one that takes longer goes back."""
+HELD_UP_SECONDS = 0.02
+"""What waits behind a chunk that was meant to take half of this, or could run on an idle worker, goes back."""
 KILLED_FOR_ITS_ITEM = frozenset({Reason.TIMEOUT, Reason.CANCELLED})
-
-Room = Literal["idle", "behind", "none"]
-
-
-class Chunk(Protocol):
-    """A run of items of one job; what each member means is told where chunks are made."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def task(self) -> str: ...
-    @property
-    def params(self) -> bytes: ...
-    @property
-    def first(self) -> int: ...
-    @property
-    def count(self) -> int: ...
-    @property
-    def lines(self) -> bytes: ...
-    @property
-    def timeout_seconds(self) -> float | None: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def max_attempts(self) -> int: ...
-    @property
-    def key_field(self) -> str | None: ...
-    @property
-    def short(self) -> bool: ...
-    @property
-    def concurrency(self) -> int: ...
-    @property
-    def alone(self) -> bool: ...
-    @property
-    def light(self) -> bool: ...
-
-
-class Listener(Protocol):
-    """Who hears what becomes of chunks."""
-
-    def part(
-        self, chunk_id: int, first: int, count: int, failed: int, lines: bytes, files: Sequence[str]
-    ) -> None: ...
-    def unlucky(self, chunk_id: int, index: int, error: Mapping[str, Any]) -> None: ...
-    def printed(self, chunk_id: int, index: int, text: str) -> None: ...
-    def progress(self, chunk_id: int, index: int, share: float, message: str) -> None: ...
-    def ended(self, chunk_id: int, stop: int, seconds: float) -> None: ...
-    def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None: ...
-    def room(self) -> None: ...
 
 
 class Action(Enum):
@@ -92,6 +46,8 @@ class _Given:
     chunk: Chunk
     next: int
     """First index without an outcome."""
+    stop: int
+    """Items from here on are not the worker's any more."""
     limit: int
     """Which of the two limit words is this chunk's."""
     began_at: float
@@ -127,6 +83,10 @@ class Slot:
         self._last_end = now
         self._asked: _Asked | None = None
         self._overstaying: _Given | None = None
+        self._late = False
+        """Whether what runs takes longer than something should wait behind it."""
+        self._held_back: int | None = None
+        """The mark behind which nothing is to start."""
 
     @property
     def chunks(self) -> int:
@@ -188,7 +148,7 @@ class Slot:
         assert given is not None
         return (
             "behind"
-            if len(self._given) == 1 and given.chunk.short and given.chunk.concurrency == 1
+            if len(self._given) == 1 and given.chunk.short and given.chunk.concurrency == 1 and not self._late
             else "none"
         )
 
@@ -199,7 +159,7 @@ class Slot:
         self._marks.limits[limit].value = NO_LIMIT
         if not self._given:
             self._seen_at = now
-        self._given[chunk.id] = _Given(chunk, chunk.first, limit, now)
+        self._given[chunk.id] = _Given(chunk, chunk.first, chunk.first + chunk.count, limit, now)
         order = {
             "task": chunk.task,
             "params": chunk.params.decode(),
@@ -241,9 +201,9 @@ class Slot:
 
     def _done(self, given: _Given, frame: Frame, now: float) -> None:
         del self._given[given.chunk.id]
-        # A chunk that waited behind another began when that ended; one of coroutines began when it came.
-        began = given.began_at if given.chunk.concurrency > 1 else max(given.began_at, self._last_end)
+        began = self._began(given)
         self._last_end = self._seen_at = now
+        self._late, self._held_back = False, None
         state = json.loads(frame.body)
         self.rss_bytes = state["rss_bytes"]
         if state["leaving"]:
@@ -254,6 +214,48 @@ class Slot:
         """Let the worker start no more of the chunk."""
         if given := self._given.get(chunk_id):
             self._marks.limits[given.limit].value = 0
+
+    def hold_back(self, now: float, *, idle: bool) -> bool:
+        """Let nothing start behind the item that runs, if the chunk takes longer than it was meant to.
+
+        `idle` tells whether another worker has nothing to do.  If so, `take_back` is to follow, no sooner than
+        what was written here has reached every processor.
+        """
+        mark = self._marks.mark.value
+        first, running = self._first(), self._running(mark)
+        if first is None or running is None or running[0] is not first or first.chunk.concurrency > 1:
+            return False
+        took = now - self._began(first)
+        if took < HELD_UP_SECONDS:
+            return False
+        self._late = True
+        behind = len(self._given) > 1
+        due = idle or behind or took >= LONG_SECONDS
+        waits = behind or running[1] + 1 < first.stop
+        if self._held_back is not None or self.leaving or not (due and waits):
+            return False
+        self._held_back = mark
+        for given in self._given.values():
+            last = running[1] + 1 - given.chunk.first if given is first else 0
+            limit = self._marks.limits[given.limit]
+            limit.value = min(limit.value, last)
+        return True
+
+    def take_back(self) -> None:
+        """What was held back is with this worker no more, if the same item still runs.
+
+        If not, the worker has come to the limit, and says itself where it stopped.
+        """
+        mark = self._marks.mark.value
+        running = self._running(mark)
+        if running is None or mark != self._held_back:
+            return
+        begun = BLOCK_ITEMS if running[0].chunk.light else 1
+        for given in self._given.values():
+            stop = running[1] + begun if given is running[0] else given.chunk.first
+            if stop < given.stop:
+                given.stop = stop
+                self._listener.recalled(given.chunk.id, stop)
 
     def cancel(self, chunk_id: int, now: float) -> Frame | None:
         """Recall the chunk and have what runs of it end; the frame to send, if it has the chunk."""
@@ -320,7 +322,7 @@ class Slot:
         if self.kill_reason in BLAMELESS:
             return None
         if (given := self._overstaying) is not None:
-            return (given, given.next) if given.next < given.chunk.first + given.chunk.count else None
+            return (given, given.next) if given.next < given.stop else None
         if self.kill_reason in KILLED_FOR_ITS_ITEM and (
             self._asked is None or self._asked.mark != self._marks.mark.value
         ):
@@ -331,6 +333,10 @@ class Slot:
 
     def _first(self) -> _Given | None:
         return next(iter(self._given.values()), None)
+
+    def _began(self, given: _Given) -> float:
+        """A chunk that waited behind another began when that ended; one of coroutines began when it came."""
+        return given.began_at if given.chunk.concurrency > 1 else max(given.began_at, self._last_end)
 
     def _running(self, mark: int) -> tuple[_Given, int] | None:
         """The chunk and the index of the item with this mark."""

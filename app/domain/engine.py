@@ -40,7 +40,9 @@ class Chunk:
 
 
 class Listener(Protocol):
-    """Who hears what becomes of chunks: for each, any number of `part` and `unlucky`, then `ended` or `lost`."""
+    """Who hears what becomes of chunks: for each, any number of `part`, `unlucky` and `recalled`, then `ended` or
+    `lost`.
+    """
 
     def part(
         self, chunk_id: int, first: int, count: int, failed: int, lines: bytes, files: Sequence[str]
@@ -62,6 +64,13 @@ class Listener(Protocol):
 
     def ended(self, chunk_id: int, stop: int, seconds: float) -> None:
         """The worker is through, `seconds` after it began; items from `stop` on were recalled in time."""
+        ...
+
+    def recalled(self, chunk_id: int, stop: int) -> None:
+        """Items from `stop` on were taken back before they started; the chunk is without them from now on.
+
+        `ended` or `lost` still follows, also if none is left.
+        """
         ...
 
     def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:

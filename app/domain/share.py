@@ -69,11 +69,6 @@ class FairShare(Generic[K]):
         self._weight = self._weight - entry.weight if self._parties else 0.0
         return entry.time
 
-    def weigh(self, party: K, weight: float) -> None:
-        """From now on the party has this weight; harmless if it is not here."""
-        if entry := self._parties.get(party):
-            entry.weight = weight
-
     def charge(self, party: K, seconds: float) -> None:
         """The party was given worker time; a negative amount gives back what was overestimated."""
         if entry := self._parties.get(party):

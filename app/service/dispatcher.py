@@ -158,7 +158,6 @@ class Dispatcher:
             self._halt(live, Event.TOO_MANY_FAILURES)
         self._deadlines.set(live)
         self._scheduler.refresh(live)
-        self._scheduler.reweigh(live)
         await self._writer.written(live)
 
     def recall(self, live: LiveJob) -> None:
@@ -259,6 +258,13 @@ class Dispatcher:
         live.out -= chunk.first + chunk.count - stop
         live.give_back(stop, chunk.first + chunk.count)
         self._through(live, chunk, seconds, chunk.first + chunk.count - stop)
+
+    def recalled(self, chunk_id: int, stop: int) -> None:
+        live = self._chunks[chunk_id]
+        chunk = live.chunks[chunk_id]
+        count = live.take_back(chunk, stop)
+        self._scheduler.recalled(live, chunk, count)
+        self._writer.touch(live)
 
     def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:
         live = self._chunks.pop(chunk_id)

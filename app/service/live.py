@@ -124,7 +124,12 @@ class LiveJob:
     @property
     def idle(self) -> bool:
         """Nothing is with a worker or on its way to the store."""
-        return not self.chunks and not self.unwritten
+        return not self._busy and not self.unwritten
+
+    @property
+    def _busy(self) -> bool:
+        """Whether anything is with a worker; of a chunk that was taken back whole, only the word is."""
+        return any(chunk.count for chunk in self.chunks.values())
 
     @property
     def over(self) -> bool:
@@ -174,6 +179,14 @@ class LiveJob:
         assert first == chunk.first, "chunks are cut from the front"
         if first + chunk.count < stop:
             self.todo.appendleft((first + chunk.count, stop))
+
+    def take_back(self, chunk: Chunk, stop: int) -> int:
+        """Items of the chunk from `stop` on will not start where they are: they wait again.  How many these are."""
+        end = chunk.first + chunk.count
+        self.chunks[chunk.id] = replace(chunk, count=stop - chunk.first)
+        self.out -= end - stop
+        self.give_back(stop, end)
+        return end - stop
 
     def give_back(self, first: int, stop: int) -> None:
         """Items that a worker did not come to wait again, in front."""
@@ -273,7 +286,7 @@ class LiveJob:
         failed = sum(segment.failed for segment in segments)
         counts = replace(counts, succeeded=counts.succeeded + done - failed, failed=counts.failed + failed)
         job = replace(self.job, counts=counts)
-        last = not self.chunks and self.unwritten == len(segments)
+        last = not self._busy and self.unwritten == len(segments)
         if job.sealed and counts.done == counts.total:
             # A cancelled job whose last items came in before the worker was stopped has nothing left to cancel,
             # but who asked was promised `cancelled`.

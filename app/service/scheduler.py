@@ -70,10 +70,6 @@ class Scheduler:
         elif live not in self._throttles:
             self._shares[live.pool].join(live, _weight(live), live.virtual_time)
 
-    def reweigh(self, live: LiveJob) -> None:
-        """The job's priority may have changed."""
-        self._shares[live.pool].weigh(live, WEIGHTS[live.job.options.priority])
-
     def next(self, pool: str, workers: int, room: Callable[[LiveJob], Room]) -> tuple[LiveJob, Chunk] | None:
         """The chunk to run next, taken off its job; None if there is none, or no room for it.
 
@@ -128,6 +124,14 @@ class Scheduler:
         if seconds is not None:
             self._charge(live, seconds - charged)
         self._throttles.ended(live, unstarted)
+        self.refresh(live)
+
+    def recalled(self, live: LiveJob, chunk: Chunk, count: int) -> None:
+        """So many of the chunk's items were taken back before they started, and wait again."""
+        back = self._charged[chunk.id] * count / chunk.count
+        self._charged[chunk.id] -= back
+        self._charge(live, -back)
+        self._throttles.give_back(live, count)
         self.refresh(live)
 
     def stop(self) -> None:

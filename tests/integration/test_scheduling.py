@@ -59,3 +59,54 @@ def test_items_of_a_limited_task_run_one_at_a_time(tmp_path: Path, monkeypatch: 
 
     assert counts == [100, 100]
     assert limits == {"max_concurrency": 1, "rate_limit": "5000/s", "starts_per_second": 5000.0}
+
+
+WAITING = """
+import os, time
+from workers import task
+
+@task
+def make_or_wait(path: str, make: bool) -> None:
+    if make:
+        open(path, "w").close()
+    until = time.monotonic() + 30
+    while not os.path.exists(path):
+        assert time.monotonic() < until, "nobody made it"
+        time.sleep(0.005)
+"""
+
+
+@pytest.mark.parametrize("quick", [0, 200])
+def test_what_waits_behind_a_long_item_runs_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: int
+) -> None:
+    """An item waits for what only the last of its own chunk brings about: an idle worker takes the rest over."""
+    (tmp_path / "waiting.py").write_text(WAITING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "there").touch()
+    items = [{"path": str(tmp_path / "there"), "make": False}] * quick
+    items += [{"path": str(tmp_path / "wanted"), "make": make} for make in (False, True)]
+
+    with serving(tmp_path / "data", tasks="waiting") as server, server.client() as api:
+        job = ended(api, submitted(api, "make_or_wait", items, chunksize=1000)["id"])
+
+    assert job["counts"]["succeeded"] == quick + 2
+
+
+def test_a_job_does_not_wait_behind_another_ones_long_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker's items have all been quick, so more is sent behind the one that is not; it is taken back."""
+    (tmp_path / "waiting.py").write_text(WAITING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "there").touch()
+    quick = [{"path": str(tmp_path / "there"), "make": False}] * 500
+    wanted = str(tmp_path / "wanted")
+
+    with serving(tmp_path / "data", tasks="waiting") as server, server.client() as api:
+        waits = submitted(api, "make_or_wait", [*quick, {"path": wanted, "make": False}])["id"]
+        others = [submitted(api, "make_or_wait", quick[:1])["id"] for _ in range(30)]
+        makes = submitted(api, "make_or_wait", [{"path": wanted, "make": True}])["id"]
+        counts = [ended(api, job)["counts"]["failed"] for job in (makes, waits, *others)]
+
+    assert set(counts) == {0}

@@ -1,7 +1,7 @@
 """An engine without processes: items end as they say, after the time they say, on the simulated clock.
 
-It keeps to the protocol of the real one (`app.domain.engine`): for each chunk any number of `part` and `unlucky`,
-then `ended` or `lost`; chunks of one worker end in the order in which they were given.
+It keeps to the protocol of the real one (`app.domain.engine`): for each chunk any number of `part`, `unlucky` and
+`recalled`, then `ended` or `lost`; chunks of one worker end in the order in which they were given.
 """
 
 import asyncio
@@ -42,6 +42,8 @@ class Given:
     flush_at: float = 0.0
     stop: int | None = None
     """Recalled: no item from this place on starts."""
+    taken_from: int | None = None
+    """Items from this place on were taken back."""
     cancelled: bool = False
     timer: asyncio.TimerHandle | None = None
 
@@ -55,6 +57,8 @@ class Worker:
     pool: str
     given: list[Given] = field(default_factory=list)
     alive: bool = True
+    late: bool = False
+    """Whether what runs takes longer than something should wait behind it."""
 
 
 class ScriptedEngine:
@@ -170,7 +174,9 @@ class ScriptedEngine:
         for worker in sorted(mine, key=lambda worker: len(worker.given)):
             if not worker.given or (concurrency > 1 and len(worker.given) < concurrency):
                 return "idle", worker
-            if concurrency == 1 and len(worker.given) == 1 and worker.given[0].chunk.short:
+            if concurrency > 1 or worker.late:
+                continue
+            if len(worker.given) == 1 and worker.given[0].chunk.short:
                 return "behind", worker
         return None
 
@@ -194,7 +200,24 @@ class ScriptedEngine:
         if given.at >= (given.chunk.count if given.stop is None else given.stop):
             self._end(worker, given, given.at)
             return
-        self._delay(given, given.items[given.at].ms / 1000, self._item_ended, worker, given)
+        seconds = given.items[given.at].ms / 1000
+        self._delay(given, seconds, self._item_ended, worker, given)
+        if given.chunk.concurrency == 1 and self._chance.random() < 0.1:
+            self._loop.call_later(self._chance.uniform(0, seconds), self._take_back, worker, given, given.at)
+
+    def _take_back(self, worker: Worker, given: Given, at: int) -> None:
+        """The item takes long: what waits in the worker goes back at once."""
+        if self._dead or given not in worker.given or given.timer is None or given.at != at:
+            return
+        worker.late = True
+        for other in list(worker.given):
+            place = at + 1 if other is given else 0
+            left = other.chunk.count if other.taken_from is None else other.taken_from
+            if place < left:
+                other.taken_from = place
+                other.stop = place if other.stop is None else min(other.stop, place)
+                self._listener.recalled(other.chunk.id, other.chunk.first + place)
+        self._listener.room()
 
     def _item_ended(self, worker: Worker, given: Given) -> None:
         given.timer = None
@@ -243,6 +266,7 @@ class ScriptedEngine:
     def _end(self, worker: Worker, given: Given, at: int) -> None:
         self._flush(given)
         worker.given.remove(given)
+        worker.late = False
         seconds = self._loop.time() - given.began
         self._listener.ended(given.chunk.id, given.chunk.first + at, seconds)
         if worker.given and worker.given[0].timer is None and not self._dead:
@@ -252,7 +276,7 @@ class ScriptedEngine:
 
     def _lose(self, worker: Worker, guilty: Given | None, error: dict[str, Any]) -> None:
         """The worker's process is gone; part of what it had not sent yet is gone with it."""
-        lost, worker.given, worker.alive = worker.given, [], False
+        lost, worker.given, worker.alive, worker.late = worker.given, [], False, False
         for given in lost:
             if given.timer:
                 given.timer.cancel()

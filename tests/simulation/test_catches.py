@@ -69,6 +69,18 @@ def items_of_a_chunk_that_was_recalled_run_again(patch: pytest.MonkeyPatch) -> N
 
 
 @mistake
+def items_that_were_taken_back_are_counted_as_still_there(patch: pytest.MonkeyPatch) -> None:
+    real = live.LiveJob.take_back
+
+    def take_back(self: live.LiveJob, chunk: Any, stop: int) -> int:
+        count = real(self, chunk, stop)
+        self.chunks[chunk.id] = chunk
+        return count
+
+    patch.setattr(live.LiveJob, "take_back", take_back)
+
+
+@mistake
 def a_restart_begins_every_job_anew(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dispatcher, "holes", lambda total, done: [(0, total)])
 

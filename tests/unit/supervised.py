@@ -1,7 +1,7 @@
 """A worker of which everything is known: does what a real one does, a step at a time, and only when told to."""
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.domain.engine import Chunk
 from workers.interrupt import Why
@@ -144,3 +144,21 @@ class ModelWorker:
         self.queue.remove(given)
         self._left = self.leaving and given.chunk.concurrency == 1
         self.marks.mark.value = 0
+
+
+@dataclass
+class Account:
+    """What the slot said of one chunk, and what is true of it."""
+
+    chunk: Chunk
+    given_at: float
+    reported: list[int] = field(default_factory=list)
+    over: bool = False
+    cut_short: bool = False
+    """Whether it may end before its last item: it was recalled, or its worker leaves."""
+    stop: int = field(init=False)
+    """Items from here on were taken back."""
+    cancelled_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self.stop = self.chunk.first + self.chunk.count

@@ -16,8 +16,8 @@ from app.domain.suspicion import RANGES_MAX, Suspects
 from tests.unit.lone_worker import LoneWorker, a_lone_worker
 from tests.waiting import eventually
 from workers.interrupt import SIGNAL, Why
-from workers.light import BLOCK_ITEMS, decoded
-from workers.wire import Frame, Kind
+from workers.light import decoded
+from workers.wire import BLOCK_ITEMS, Frame, Kind
 
 MODULES = ("tests.unit.odd_tasks", "workers.tasks")
 ODD = [

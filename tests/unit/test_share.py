@@ -115,17 +115,6 @@ def test_a_stream_of_new_jobs_overtakes_nobody_for_ever(priority: Priority, seco
     assert since <= most
 
 
-@pytest.mark.parametrize("beside", [1, 50])
-def test_a_job_of_another_weight_has_another_share_from_then_on(beside: int) -> None:
-    """Priority can change while a job waits."""
-    share = joined([Job("a"), *(Job(f"b{number}") for number in range(beside))])
-    share.join("a", 4.0)
-
-    seconds = served(share, [Job("a"), *(Job(f"b{number}") for number in range(beside))], 100)
-
-    assert seconds["a"] == pytest.approx(100 * 4 / (4 + beside), rel=0.1)
-
-
 def test_a_new_job_is_next() -> None:
     """It does not wait for what its elders were given before it came."""
     jobs = [Job("old"), Job("older")]
@@ -265,7 +254,7 @@ def test_another_weight_counts_from_now_on() -> None:
     share = joined(jobs)
     served(share, jobs, 10)
 
-    share.weigh("a", 4.0)
+    share.join("a", 4.0)
     seconds = served(share, jobs, 60)
 
     assert seconds["a"] == pytest.approx(4 * seconds["b"], rel=0.1)

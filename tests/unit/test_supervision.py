@@ -4,7 +4,6 @@ import json
 import mmap
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import settings
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from app.domain.engine import Chunk
-from tests.unit.supervised import ModelWorker
+from tests.unit.supervised import Account, ModelWorker
 from workers.interrupt import Why
 from workers.postmortem import BLAMELESS, Exit, Reason
 from workers.slot import DEAF_SECONDS, GRACE_SECONDS, START_SECONDS_MAX, Action, Slot
@@ -21,19 +20,6 @@ from workers.wire import NO_LIMIT, SLOT_BYTES, Kind, Marks
 TICK_SECONDS = 0.020
 SLACK_SECONDS = 3 * TICK_SECONDS
 SIDE_BY_SIDE = 3
-
-
-@dataclass
-class Account:
-    """What the slot said of one chunk, and what is true of it."""
-
-    chunk: Chunk
-    given_at: float
-    reported: list[int] = field(default_factory=list)
-    over: bool = False
-    cut_short: bool = False
-    """Whether it may end before its last item: it was recalled, or its worker leaves."""
-    cancelled_at: float | None = None
 
 
 class SlotMachine(RuleBasedStateMachine):
@@ -79,29 +65,9 @@ class SlotMachine(RuleBasedStateMachine):
     def give_coroutine(self, first: int, timeout: float | None) -> None:
         self._give(1, first, timeout, short=False, concurrency=SIDE_BY_SIDE)
 
-    def _give(
-        self,
-        count: int,
-        first: int,
-        timeout: float | None,
-        *,
-        short: bool,
-        concurrency: int,
-        light: bool = False,
-    ) -> None:
-        number = len(self.accounts) + 1
-        chunk = Chunk(
-            number,
-            "t",
-            b"{}",
-            first,
-            count,
-            b"1\n" * count,
-            timeout_seconds=timeout,
-            short=short,
-            concurrency=concurrency,
-            light=light,
-        )
+    def _give(self, count: int, first: int, timeout: float | None, **options: Any) -> None:
+        number, lines = len(self.accounts) + 1, b"1\n" * count
+        chunk = Chunk(number, "t", b"{}", first, count, lines, timeout_seconds=timeout, **options)
         self.accounts[number] = Account(chunk, self.now, cut_short=self.worker.leaving)
         frame = self.slot.give(chunk, self.now)
         order = json.loads(frame.body.partition(b"\n")[0])
@@ -113,6 +79,18 @@ class SlotMachine(RuleBasedStateMachine):
         if account := self._live(which):
             self.slot.recall(account.chunk.id)
             account.cut_short = True
+
+    @rule(idle=st.booleans())
+    def hold_back(self, idle: bool) -> None:
+        """Others could run what waits here."""
+        if self.slot.hold_back(self.now, idle=idle):
+            for account in self.accounts.values():
+                account.cut_short = True
+
+    @rule()
+    def take_back(self) -> None:
+        """At once after that, or any time later, or although nothing was held back."""
+        self.slot.take_back()
 
     @rule(which=st.integers(0, SIDE_BY_SIDE - 1))
     def cancel(self, which: int) -> None:
@@ -239,6 +217,9 @@ class SlotMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, SIDE_BY_SIDE - 1))
     def begin(self, which: int) -> None:
         self.worker.begin(which, self.now)
+        if self.worker.running and self.worker.marked is not None:
+            number, index = self.worker.marked
+            assert index < self.accounts[number].stop, "what was taken back does not start"
 
     @precondition(lambda self: self.worker.running)
     @rule(how=st.sampled_from(["lucky", "unlucky", "printing", "progress", "wait"]))
@@ -353,13 +334,20 @@ class SlotMachine(RuleBasedStateMachine):
         if not account.cut_short:
             assert stop == account.chunk.first + account.chunk.count
 
+    def recalled(self, chunk_id: int, stop: int) -> None:
+        account = self.accounts[chunk_id]
+        assert not account.over
+        assert account.chunk.first <= stop < account.stop
+        assert all(index < stop for index in account.reported)
+        account.stop = stop
+
     def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:
         account = self.close(chunk_id, first)
         if culprit is None:
             assert error == {}
             return
         self.culprits.append((chunk_id, culprit))
-        assert first <= culprit < account.chunk.first + account.chunk.count
+        assert first <= culprit < account.stop
         reason = self.slot.kill_reason
         mine = self.condemned is not None and self.condemned >> 32 == chunk_id
         if reason is Reason.TIMEOUT:
@@ -389,6 +377,7 @@ class SlotMachine(RuleBasedStateMachine):
         account = self.accounts[chunk_id]
         assert not account.over
         account.over = True
+        assert stop <= account.stop
         assert account.reported == list(range(account.chunk.first, stop))
         return account
 

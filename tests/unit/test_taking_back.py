@@ -1,0 +1,152 @@
+"""What waits in a worker behind something that takes long goes back at once, and nothing that has begun does."""
+
+import mmap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from app.domain.engine import Chunk
+from tests.unit.supervised import ModelWorker
+from workers.slot import HELD_UP_SECONDS, LONG_SECONDS, Slot
+from workers.wire import BLOCK_ITEMS, SLOT_BYTES, Marks
+
+
+class Supervised:
+    """A slot and its worker; hears what comes back."""
+
+    def __init__(self) -> None:
+        marks = Marks(mmap.mmap(-1, SLOT_BYTES), 0)
+        marks.clear()
+        self.worker = ModelWorker(marks)
+        self.slot = Slot(0, marks, self, now=0.0)
+        self.back: dict[int, int] = {}
+        self.ends: dict[int, int] = {}
+
+    def give(self, number: int, count: int, *, concurrency: int = 1, light: bool = False) -> None:
+        lines = b"1\n" * count
+        chunk = Chunk(number, "t", b"{}", 0, count, lines, short=True, concurrency=concurrency, light=light)
+        self.slot.give(chunk, 0.0)
+        self.worker.take(chunk, number % 2)
+
+    def run(self, items: int) -> None:
+        """So many items end, and the next one begins."""
+        for _ in range(items):
+            self.worker.begin(0, 0.0)
+            self.worker.go_on("lucky")
+        self.worker.begin(0, 0.0)
+
+    def finish(self) -> None:
+        """What runs ends, and then everything else."""
+        self.worker.go_on("lucky")
+        while self.worker.may_begin:
+            self.worker.begin(0, 0.0)
+            if self.worker.running:
+                self.worker.go_on("lucky")
+        while self.worker.pipe:
+            self.slot.received(self.worker.pipe.popleft(), 1.0)
+
+    def recalled(self, chunk_id: int, stop: int) -> None:
+        self.back[chunk_id] = stop
+
+    def ended(self, chunk_id: int, stop: int, seconds: float) -> None:
+        self.ends[chunk_id] = stop
+
+    def part(
+        self, chunk_id: int, first: int, count: int, failed: int, lines: bytes, files: Sequence[str]
+    ) -> None: ...
+    def unlucky(self, chunk_id: int, index: int, error: Mapping[str, Any]) -> None: ...
+    def printed(self, chunk_id: int, index: int, text: str) -> None: ...
+    def progress(self, chunk_id: int, index: int, share: float, message: str) -> None: ...
+    def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None: ...
+    def room(self) -> None: ...
+
+
+@pytest.fixture
+def supervised() -> Supervised:
+    return Supervised()
+
+
+@pytest.mark.parametrize("ended", [0, 2])
+@pytest.mark.parametrize("behind", [False, True])
+def test_what_has_not_begun_goes_back(supervised: Supervised, ended: int, behind: bool) -> None:
+    """Of the chunk that runs, and of the one behind it; the worker starts none of it, whenever it comes there."""
+    supervised.give(1, 4)
+    if behind:
+        supervised.give(2, 3)
+    supervised.run(ended)
+
+    assert supervised.slot.hold_back(LONG_SECONDS, idle=False)
+    assert supervised.back == {}
+    supervised.slot.take_back()
+
+    expected = {1: ended + 1} | ({2: 0} if behind else {})
+    assert supervised.back == expected
+    supervised.finish()
+    assert supervised.ends == expected
+
+
+def test_a_worker_that_moved_on_says_itself_where_it_stopped(supervised: Supervised) -> None:
+    """Nobody can know what it has begun meanwhile."""
+    supervised.give(1, 4)
+    supervised.run(1)
+    assert supervised.slot.hold_back(LONG_SECONDS, idle=False)
+    supervised.finish()
+
+    supervised.slot.take_back()
+
+    assert (supervised.back, supervised.ends) == ({}, {1: 2})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "idle", "behind", "back"),
+    [
+        (HELD_UP_SECONDS / 2, True, True, False),
+        (HELD_UP_SECONDS, False, False, False),
+        (HELD_UP_SECONDS, True, False, True),
+        (HELD_UP_SECONDS, False, True, True),
+        (LONG_SECONDS, False, False, True),
+    ],
+)
+def test_what_goes_as_planned_stays(
+    supervised: Supervised, seconds: float, idle: bool, behind: bool, back: bool
+) -> None:
+    """Back goes only what could run elsewhere, waits behind what should be done, or takes twice the time."""
+    supervised.give(1, 4)
+    if behind:
+        supervised.give(2, 1)
+    supervised.run(0)
+
+    assert supervised.slot.hold_back(seconds, idle=idle) is back
+
+
+def test_what_shares_its_mark_with_the_item_that_runs_stays(supervised: Supervised) -> None:
+    """It may have begun, for all that is known."""
+    supervised.give(1, 10 * BLOCK_ITEMS, light=True)
+    supervised.run(0)
+    supervised.slot.hold_back(LONG_SECONDS, idle=False)
+
+    supervised.slot.take_back()
+
+    assert supervised.back == {1: BLOCK_ITEMS}
+
+
+def test_nothing_is_put_behind_what_is_late(supervised: Supervised) -> None:
+    """Until it is through."""
+    supervised.give(1, 1)
+    supervised.run(0)
+    assert supervised.slot.room(1) == "behind"
+
+    assert not supervised.slot.hold_back(HELD_UP_SECONDS, idle=False)
+    assert supervised.slot.room(1) == "none"
+
+    supervised.finish()
+    assert supervised.slot.room(1) == "idle"
+
+
+def test_items_side_by_side_wait_for_nobody(supervised: Supervised) -> None:
+    """Nothing of theirs is behind anything."""
+    supervised.give(1, 1, concurrency=3)
+    supervised.worker.begin(0, 0.0)
+
+    assert not supervised.slot.hold_back(LONG_SECONDS, idle=True)
