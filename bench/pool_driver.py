@@ -30,16 +30,17 @@ CPU = "cpu"
 TASKS = ("workers.tasks", "workers.tasks.faults")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """A job on its way."""
 
     task: str
     reader: BlockReader
+    todo: deque[tuple[int, int]]
+    """Ranges (first, stop) of items that are not with workers and have no result."""
     ended: asyncio.Future[None]
     timeout_seconds: float | None = None
     chunker: Chunker = field(default_factory=lambda: Chunker("auto"))
-    sent: int = 0
     out: int = 0
     """Chunks that are with workers."""
     results: list[bytes] = field(default_factory=list)
@@ -51,7 +52,7 @@ class Run:
 
     @property
     def left(self) -> int:
-        return self.reader.block.count - self.sent
+        return sum(stop - first for first, stop in self.todo)
 
 
 class Driver:
@@ -61,12 +62,14 @@ class Driver:
         self.pool = pool
         self._ids = itertools.count(1)
         self._waiting: deque[Run] = deque()
-        self._chunks: dict[int, tuple[Run, int]] = {}
+        self._chunks: dict[int, tuple[Run, int, int]] = {}
+        """What is with workers: items from … to …, of which job."""
 
     def submit(self, task: str, lines: bytes, count: int, timeout_seconds: float | None = None) -> Run:
         """Have items run; `ended` is done when they all have."""
         reader = BlockReader(Block(0, count, lines))
-        run = Run(task, reader, asyncio.get_running_loop().create_future(), timeout_seconds)
+        todo = deque([(0, count)])
+        run = Run(task, reader, todo, asyncio.get_running_loop().create_future(), timeout_seconds)
         self._waiting.append(run)
         self.room()
         return run
@@ -94,17 +97,24 @@ class Driver:
     def part(
         self, chunk_id: int, first: int, count: int, failed: int, lines: bytes, files: Sequence[str]
     ) -> None:
-        run, _ = self._chunks[chunk_id]
+        run, *_ = self._chunks[chunk_id]
         run.results.append(lines)
         run.first_at = run.first_at or perf_counter()
 
     def ended(self, chunk_id: int, stop: int, seconds: float) -> None:
-        run, count = self._chunks.pop(chunk_id)
-        run.chunker.report(count, seconds)
+        run, first, end = self._chunks.pop(chunk_id)
+        if stop > first:
+            run.chunker.report(stop - first, seconds)
+        self._give_back(run, stop, end)
         self._came_back(run)
 
+    def recalled(self, chunk_id: int, stop: int) -> None:
+        run, first, end = self._chunks[chunk_id]
+        self._chunks[chunk_id] = run, first, stop
+        self._give_back(run, stop, end)
+
     def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:
-        run, _ = self._chunks.pop(chunk_id)
+        run, *_ = self._chunks.pop(chunk_id)
         run.lost, run.lost_at = error, perf_counter()
         self._came_back(run)
 
@@ -116,16 +126,24 @@ class Driver:
     def progress(self, chunk_id: int, index: int, share: float, message: str) -> None: ...
 
     def _send(self, run: Run, count: int, short: bool) -> None:
-        first = run.sent
-        lines, count = run.reader.take(first, count, BYTES_MAX, exactly=False)
+        first, stop = run.todo.popleft()
+        lines, count = run.reader.take(first, min(count, stop - first), BYTES_MAX, exactly=False)
         number = next(self._ids)
-        self._chunks[number] = run, count
-        run.sent += count
+        self._chunks[number] = run, first, first + count
+        if first + count < stop:
+            run.todo.appendleft((first + count, stop))
         run.out += 1
         if not run.left:
             self._waiting.popleft()
         timeout = run.timeout_seconds
         self.pool.run(Chunk(number, run.task, b"{}", first, count, lines, timeout, short=short), CPU)
+
+    def _give_back(self, run: Run, first: int, stop: int) -> None:
+        """Items that a worker did not come to wait again, in front."""
+        if first < stop:
+            run.todo.appendleft((first, stop))
+            if run not in self._waiting:
+                self._waiting.appendleft(run)
 
     def _came_back(self, run: Run) -> None:
         run.out -= 1
