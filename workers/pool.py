@@ -16,7 +16,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -31,7 +31,7 @@ from workers.memory import MemoryGuard, Pressure
 from workers.postmortem import Exit, Reason
 from workers.slot import Action, Slot
 from workers.wire import SLOT_BYTES, Frame, Kind, Marks, ProtocolError
-from workers.worker import Worker, connection_pair
+from workers.worker import Worker, WorkerView, connection_pair
 
 WATCH_SECONDS = 0.020
 PRESSED_SECONDS = 0.002
@@ -47,20 +47,6 @@ EXIT_REPORT_SECONDS_MAX = 5.0
 """How long an ended stream may wait for word of how the process ended."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerView:
-    """One worker, for people to look at."""
-
-    id: int
-    pid: int | None
-    state: str
-    task: str | None
-    item: int | None
-    chunk_id: int | None
-    item_seconds: float | None
-    items_done: int
 
 
 class Pool:
@@ -171,7 +157,7 @@ class Pool:
         return self._pressed
 
     def workers(self, pool: str) -> Sequence[WorkerView]:
-        return [self._view(worker) for worker in self._workers.values() if worker.pool == pool]
+        return [worker.view(self._loop.time()) for worker in self._workers.values() if worker.pool == pool]
 
     def room(self, pool: str, *, concurrency: int, alone: bool) -> Room:
         """`idle`: such a chunk would start at once; `behind`: it would wait for a short one; `none`."""
@@ -228,14 +214,6 @@ class Pool:
             elif room == "behind":
                 behind = worker
         return least or behind
-
-    def _view(self, worker: Worker) -> WorkerView:
-        slot, chunk = worker.slot, worker.slot.current
-        state = "starting" if slot.pid is None else "leaving" if slot.leaving else "busy" if chunk else "idle"
-        task, chunk_id = (chunk.task, chunk.id) if chunk else (None, None)
-        item = slot.item
-        seconds = None if item is None else round(self._loop.time() - slot.seen_at, 3)
-        return WorkerView(slot.id, slot.pid, state, task, item, chunk_id, seconds, slot.items_done)
 
     # -- What the forker tells
 

@@ -10,6 +10,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from workers.blackbox import BlackBox
 from workers.slot import Slot
@@ -28,6 +29,20 @@ def connection_pair() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One worker, for people to look at."""
+
+    id: int
+    pid: int | None
+    state: str
+    task: str | None
+    item: int | None
+    chunk_id: int | None
+    item_seconds: float | None
+    items_done: int
+
+
 class Worker:
     """A slot with what belongs to its process."""
 
@@ -42,6 +57,15 @@ class Worker:
         self._outgoing: deque[memoryview] = deque()
         self._pidfd: int | None = None
         self._loop = asyncio.get_running_loop()
+
+    def view(self, now: float) -> WorkerView:
+        """What people see of it."""
+        slot, chunk = self.slot, self.slot.current
+        state = "starting" if slot.pid is None else "leaving" if slot.leaving else "busy" if chunk else "idle"
+        task, chunk_id = (chunk.task, chunk.id) if chunk else (None, None)
+        item = slot.item
+        seconds = None if item is None else round(now - slot.seen_at, 3)
+        return WorkerView(slot.id, slot.pid, state, task, item, chunk_id, seconds, slot.items_done)
 
     def listen(self, on_readable: Callable[["Worker"], None]) -> None:
         """Have the loop call whenever there is something to `receive`."""

@@ -1,5 +1,6 @@
-"""When a job is stopped for its failures, and what it says of an early end."""
+"""When a job is stopped for its failures, and what is said of an early end."""
 
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from app.domain.errors import problem
@@ -7,6 +8,14 @@ from app.domain.job import Event, Options
 
 SHARE_JUDGED_AFTER = 100
 """A share of failures says little before this many results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a cancellation did: items dropped, and running ones asked to end."""
+
+    dropped: int
+    signalled: int
 
 
 def parse_share(text: str) -> Decimal:

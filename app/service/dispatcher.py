@@ -11,14 +11,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from app.domain.clock import Clock
 from app.domain.engine import Chunk, Engine, PoolName, Room
 from app.domain.errors import ServiceError, UnknownTask, problem, problem_of
-from app.domain.halt import reason
+from app.domain.halt import Receipt, reason
 from app.domain.item import Block, failure_line, holes, key_of
 from app.domain.job import Event, Job, Status, runs_otherwise, step
 from app.domain.retry import backoff_seconds, runs_again
@@ -37,14 +37,6 @@ TAKEN_UP_AT_ONCE = 100
 """Of unfinished jobs at the start, before others have the loop."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a cancellation did: items dropped, and running ones asked to end."""
-
-    dropped: int
-    signalled: int
 
 
 class Dispatcher:
@@ -100,9 +92,7 @@ class Dispatcher:
     async def drain(self, seconds: float) -> None:
         """Start nothing new, and give what runs this long to end."""
         self._accepting = False
-        for (
-            chunk_id
-        ) in self._chunks:  # after the items that run, none: the rest can as well run after the next start
+        for chunk_id in self._chunks:  # after the items that run, none: the rest can run after the next start
             self._engine.recall(chunk_id)
         deadline = self._clock.monotonic() + seconds
         while self._chunks and (left := deadline - self._clock.monotonic()) > 0:

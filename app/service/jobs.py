@@ -17,10 +17,11 @@ from app.domain.caller import ANYBODY, Caller
 from app.domain.clock import Clock, new_id
 from app.domain.engine import Engine
 from app.domain.errors import Conflict, Gone, Invalid, Unavailable, UnknownTask
+from app.domain.halt import Receipt
 from app.domain.item import Block, Page, View, files_named
 from app.domain.job import Counts, Event, Job, Options, Status, kept_seconds, step
 from app.domain.store import Extent, JobStore, Query
-from app.service.dispatcher import Dispatcher, Receipt
+from app.service.dispatcher import Dispatcher
 from app.service.feed import Bell
 from app.service.live import LiveJob
 from app.service.sight import Sight
