@@ -2,6 +2,8 @@
 
 import gzip
 import hashlib
+import socket
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -17,6 +19,9 @@ from tests.integration.answers import (
     problem_of,
     ran,
 )
+
+STALLED = 50
+"""anyio has 40 threads (`to_thread.current_default_thread_limiter`)."""
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +247,17 @@ def test_a_file_named_by_a_result_is_kept(api: httpx.Client) -> None:
 
     problem_of(response, 409)
     assert api.get(f"/v1/files/{made}").status_code == 200
+
+
+def test_readers_that_stall_keep_nobody_waiting(server: Server, api: httpx.Client) -> None:
+    """More of them than the service has threads."""
+    large = document_of(api.post("/v1/files", content=bytes(8 << 20)))["links"]["self"]
+    small = document_of(api.post("/v1/files", content=b"small"))["links"]["self"]
+    address = httpx.URL(server.url)
+    with ExitStack() as stack:
+        for _ in range(STALLED):
+            connection = stack.enter_context(socket.create_connection((address.host, address.port)))
+            connection.sendall(f"GET {large} HTTP/1.1\r\nHost: {address.host}\r\n\r\n".encode())
+            assert connection.recv(9) == b"HTTP/1.1 ", "its answer has begun"
+
+        assert api.get(small).content == b"small"
