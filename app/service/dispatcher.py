@@ -69,20 +69,23 @@ class Dispatcher:
 
         If that fails, nothing runs.
         """
-        await self._engine.start(self)
+        # While the workers start, which is another process's work.
+        reading = asyncio.ensure_future(self._store.unfinished_jobs())
         try:
-            await self._recover()
+            await self._engine.start(self)
+        except BaseException:
+            reading.cancel()
+            raise
+        try:
+            for number, job in enumerate(await reading):
+                self._take_up(job, None)
+                if number % TAKEN_UP_AT_ONCE == 0:
+                    await asyncio.sleep(0)
         except BaseException:
             await self._engine.stop()
             raise
         self._writer.start()
         self.pump()
-
-    async def _recover(self) -> None:
-        for number, job in enumerate(await self._store.unfinished_jobs()):
-            self._take_up(job, None)
-            if number % TAKEN_UP_AT_ONCE == 0:
-                await asyncio.sleep(0)
 
     async def _resume(self, live: LiveJob) -> None:
         """Find out which items of a job of before the restart have no result, and what befell them."""

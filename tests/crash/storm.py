@@ -15,13 +15,14 @@ import itertools
 import os
 import random
 import signal
+import sqlite3
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -80,6 +81,7 @@ class Storm:
         self._settle()
         self._server.end()
         self._verify("the end")
+        self._check_leftovers()
 
     def __str__(self) -> str:
         promises = self.ledger.promises
@@ -138,6 +140,15 @@ class Storm:
     def _verify(self, when: str) -> None:
         problems = verify(self.data).problems
         self.ledger.flaws += [f"after {when}: {problem}" for problem in problems]
+
+    def _check_leftovers(self) -> None:
+        """No part of a submission that never became a job has outlived its caller and a start."""
+        with closing(sqlite3.connect(self.data / "millpond.sqlite")) as connection:
+            (uploads,) = connection.execute("SELECT count(*) FROM owners WHERE upload IS NOT NULL").fetchone()
+        if uploads or list(self.data.rglob(".new-*")):
+            self.ledger.flaws.append(
+                f"{uploads} broken uploads, or files that have no name yet, were not let go"
+            )
 
     def _complain(self) -> None:
         if "Traceback" in self._server.log:
