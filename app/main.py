@@ -211,7 +211,12 @@ def _access(settings: Settings, keys: KeyFile | None) -> Access:
     secret = (
         kept_secret(settings.data_dir / "secret", SECRET_BYTES) if keys else secrets.token_bytes(SECRET_BYTES)
     )
-    return Access(keys, Quota(), Seal(secret), SystemClock(), settings.session_seconds)
+    quota = Quota(
+        settings.max_jobs_per_caller,
+        settings.max_queued_items_per_caller,
+        settings.max_stored_bytes_per_caller,
+    )
+    return Access(keys, quota, Seal(secret), SystemClock(), settings.session_seconds)
 
 
 def _limits(settings: Settings, guard: MemoryGuard) -> ChildLimits:

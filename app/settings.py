@@ -84,6 +84,17 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(1 << 30, ge=1, description="largest uploaded file")
     max_jobs: int = Field(10_000, ge=1, description="unfinished jobs; more are answered 503")
     max_queued_items: int = Field(100_000_000, ge=1, description="waiting items; more are answered 503")
+    max_jobs_per_caller: int | None = Field(
+        None, ge=1, description="unfinished jobs of one caller; more are answered 429"
+    )
+    max_queued_items_per_caller: int | None = Field(
+        None, ge=1, description="waiting items of one caller; more are answered 429"
+    )
+    max_stored_bytes_per_caller: int | None = Field(
+        None,
+        ge=1,
+        description="bytes that one caller's items, results and uploaded files may take; more are answered 429",
+    )
     retention_seconds: float = Field(
         7 * 86400.0, gt=0, description="how long a finished job is kept, where it does not say so itself"
     )

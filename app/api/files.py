@@ -4,7 +4,7 @@ import mimetypes
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, BinaryIO
 
 import msgspec
@@ -61,10 +61,12 @@ async def upload_file(request: Request, context: Ctx) -> Response:
     """Store a file: the raw body, or the one file of a form.  The same bytes are the same file."""
     context.space.check()
     media_type = request.headers.get("content-type", "application/octet-stream")
-    if media_type.startswith("multipart/form-data"):
-        file = await _form_file(request, context, media_type)
-    else:
-        file = await _raw_file(request, context, media_type)
+    async with context.jobs.quotas.file() as taking:
+        pieces = taking.metered(body.chunks(request))
+        if media_type.startswith("multipart/form-data"):
+            file = await _form_file(pieces, context, media_type)
+        else:
+            file = await _raw_file(request, pieces, context, media_type)
     await context.files.note(file.id, file.size_bytes, file.name, file.media_type)
     context.space.taken(file.size_bytes)
     document = {
@@ -168,18 +170,20 @@ async def delete_file(context: Ctx, file_id: FileId) -> Response:
     return Response(status_code=204)
 
 
-async def _form_file(request: Request, context: Context, media_type: str) -> UploadedFile:
+async def _form_file(pieces: AsyncIterator[bytes], context: Context, media_type: str) -> UploadedFile:
     reader = FormReader(media_type, context.blobs.writing, context.settings.max_file_bytes)
-    form = await reader.read(body.chunks(request))
+    form = await reader.read(pieces)
     if len(form.files) != 1:
         raise Invalid(f"The form has {len(form.files)} files; send one, or a job with many to POST /v1/jobs.")
     return form.files[0]
 
 
-async def _raw_file(request: Request, context: Context, media_type: str) -> UploadedFile:
+async def _raw_file(
+    request: Request, pieces: AsyncIterator[bytes], context: Context, media_type: str
+) -> UploadedFile:
     limit = context.settings.max_file_bytes
     with context.blobs.writing() as writer:
-        async for data in body.chunks(request):
+        async for data in pieces:
             writer.write(data)
             if writer.size_bytes > limit:
                 raise TooLarge(f"The file has more than {limit} bytes.")

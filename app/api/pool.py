@@ -1,6 +1,6 @@
 """Routes of tasks and workers."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api import documents, service_models
 from app.api.context import Ctx
 from app.api.openapi import problems, returns
+from app.domain.engine import WorkerView
 from app.domain.errors import NotFound, UnknownTask
 
 router = APIRouter(prefix="/v1")
@@ -39,14 +40,15 @@ async def get_task(
 
 @router.get("/pool", tags=["pool"], responses={200: returns("The pools.", service_models.Pools)})
 async def get_pool(context: Ctx) -> Response:
-    """The workers, by pool."""
+    """The workers, by pool; of what they do, the caller's own."""
     engine = context.engine
+    own = context.jobs.chunk_ids()
     pools = {
         name: {
             "processes": engine.size(name),
             "paused": context.control.is_paused(name),
             "restarts": engine.restarts(name),
-            "workers": engine.workers(name),
+            "workers": [_worker(worker, own) for worker in engine.workers(name)],
         }
         for name in engine.pools()
     }
@@ -80,6 +82,13 @@ async def patch_pool(
     if "paused" in change.model_fields_set:
         context.control.set_paused(name, change.paused)
     return await get_pool(context)
+
+
+def _worker(worker: WorkerView, own: Container[int]) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(worker)
+    if worker.chunk_id is not None and worker.chunk_id not in own:
+        document |= dict.fromkeys(("task", "item", "chunk_id"))
+    return document
 
 
 def _task_document(request: Request, task: Mapping[str, Any]) -> dict[str, Any]:

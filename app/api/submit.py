@@ -36,6 +36,7 @@ async def submit(request: Request, context: Context, job_id: str | None) -> Acce
     """Take the submission in `request`; see section "Submitting" of docs/api.md for its forms."""
     context.jobs.check_open()
     context.space.check()
+    await context.jobs.quotas.check()
     key = idempotency_key(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = {name: value for name, value in _query(request).items() if name not in _FLAGS}
@@ -100,14 +101,15 @@ class _Submission:
                 if blocks := list(cutter.feed(data)):
                     await upload.add(blocks)
             await upload.add(list(cutter.finish()))
-            return await upload.commit(self._draft(options, of_query=True))
+            return await jobs.commit(upload, self._draft(options, of_query=True))
 
     async def take_form(self) -> Accepted:
         settings = self._context.settings
         reader = FormReader(
             self._request.headers["content-type"], self._context.blobs.writing, settings.max_file_bytes
         )
-        form = await reader.read(body.chunks(self._request))
+        async with self._context.jobs.quotas.file() as taking:
+            form = await reader.read(taking.metered(body.chunks(self._request)))
         _refuse_twice([*self._query, *form.fields])
         options = SubmitOptions.parse(self._option_values({**self._query, **form.fields}), of_query=True)
         self._digest.update(msgspec.json.encode([form.fields, [(file.id, file.name) for file in form.files]]))

@@ -20,6 +20,7 @@ Order = Literal["completion", "index"]
 
 _STRIDE_BYTES = 4 << 10
 _FILE = re.compile(rb"sha256-[0-9a-f]{64}")
+_ESCAPE = re.compile(rb"\\u00([0-7][0-9A-Fa-f])")
 _FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?:[^"\\]|\\.)*"|[^",]*))?,"error":')
 
 
@@ -81,10 +82,19 @@ def is_failure(line: bytes) -> bool:
 def files_named(*texts: bytes) -> list[str]:
     """The file ids that stand anywhere in these, each once: more than are meant as files, but none less.
 
-    Items are not decoded for it; an id whose letters are escaped, which no encoder does, is not seen.
+    Items are not decoded for it; but as JSON may write any letter as an escape (RFC 8259, section 7), those are undone.
     """
-    found = {name for text in texts if b"sha256-" in text for name in _FILE.findall(text)}
+    found: set[bytes] = set()
+    for text in texts:
+        if b"\\u00" in text:
+            found.update(_FILE.findall(_ESCAPE.sub(_unescaped, text)))
+        if b"sha256-" in text:
+            found.update(_FILE.findall(text))
     return sorted(name.decode() for name in found)
+
+
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    return bytes([int(escape[1], 16)])
 
 
 def take(lines: bytes, outcome: Outcome | None, skip: int, most: int) -> tuple[bytes, int]:

@@ -221,6 +221,10 @@ class JobStore(Protocol):
         """Those of the files that the caller did not upload, and that no job of it gave in a result."""
         ...
 
+    async def stored_bytes(self, caller: str) -> int:
+        """How many bytes the items and results of the caller's jobs have, and the files that it uploaded."""
+        ...
+
     async def delete_file(self, file_id: str, uploaded_by: str | None = None) -> bool:
         """Forget that this caller, or if none is named anybody, uploaded the file; harmless if nobody did.
 

@@ -60,7 +60,7 @@ class Access:
         """Who comes with nothing.  Unauthorized if that does not do."""
         if self._keys is not None:
             raise Unauthorized(MISSING)
-        return replace(ANYBODY, quota=self._quota)
+        return ANYBODY
 
     def bearer(self, key: str) -> Caller:
         """Whose key this is.  Unauthorized if it is nobody's."""

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from app.domain.caller import ANYBODY, Caller
@@ -24,7 +25,9 @@ from app.domain.store import Extent, JobStore, Query
 from app.service.dispatcher import Dispatcher
 from app.service.feed import Bell
 from app.service.live import LiveJob
+from app.service.quotas import Quotas
 from app.service.sight import Sight
+from app.service.upload import Upload
 from app.service.view import JobView
 
 PAGE_BYTES_MAX = 1 << 20
@@ -84,6 +87,7 @@ class Jobs:
         self._clock = clock
         self._limits = limits
         self._sight = Sight(ANYBODY, store, dispatcher.live)
+        self.quotas = Quotas(store, dispatcher.live, clock)
         self._uploading: set[str | None] = set()
         """Idempotency keys of uploads that are on their way."""
         self._ready = asyncio.Event()
@@ -94,6 +98,7 @@ class Jobs:
         """The service as this caller has it."""
         jobs = copy.copy(self)
         jobs._sight = replace(self._sight, caller=caller)
+        jobs.quotas = self.quotas.of(caller)
         return jobs
 
     # -- Tasks
@@ -150,18 +155,22 @@ class Jobs:
         if earlier := await self.earlier(draft):
             return earlier
         job = self._job(draft, sum(block.count for block in blocks))
-        files = files_named(*(block.lines for block in blocks), json.dumps(draft.params).encode())
-        try:
-            await self._store.create_job(job, blocks, self._sight.own_key(draft.idempotency_key), files)
-        except Conflict:
-            if earlier := await self.earlier(draft):  # the same submission, at the same time
-                return earlier
-            raise
+        lines = [block.lines for block in blocks]
+        files = files_named(*lines, json.dumps(draft.params).encode())
+        await self._sight.check_files(self.task(draft.task), files)
+        async with self.quotas.job() as taking:
+            await taking.add(job.counts.total, sum(map(len, lines)))
+            try:
+                await self._store.create_job(job, blocks, self._sight.own_key(draft.idempotency_key), files)
+            except Conflict:
+                if earlier := await self.earlier(draft):  # the same submission, at the same time
+                    return earlier
+                raise
         self._run(job, blocks)
         return Accepted(job.id)
 
     @asynccontextmanager
-    async def upload(self, draft: Draft) -> AsyncIterator["Upload"]:
+    async def upload(self, draft: Draft) -> AsyncIterator[Upload]:
         """Take a job whose items come in a stream; without a `commit` nothing is left behind.
 
         Of several under one id that are on their way at once, the first to be complete makes the job, and the
@@ -173,20 +182,22 @@ class Jobs:
                 "What this Idempotency-Key is for is being uploaded right now; try again after that."
             )
         name = f"upload-{self._make_id(self._clock.now())}"
-        upload = Upload(self, self._store, name)
-        if key is not None:
-            self._uploading.add(key)
-        try:
-            await self._store.begin_upload(name)
-            await upload.add((), files_named(json.dumps(draft.params).encode()))
-            yield upload
-        finally:
-            self._uploading.discard(key)
-            if not upload.committed:
-                # Also when the request's own task is being cancelled: the clean-up must not be.
-                await asyncio.shield(asyncio.ensure_future(self._store.discard_upload(name)))
+        check_files = partial(self._sight.check_files, self.task(draft.task))
+        async with self.quotas.job() as taking:
+            upload = Upload(name, self._store, taking, check_files)
+            if key is not None:
+                self._uploading.add(key)
+            try:
+                await self._store.begin_upload(name)
+                await upload.add((), [json.dumps(draft.params).encode()])
+                yield upload
+            finally:
+                self._uploading.discard(key)
+                if not upload.committed:
+                    # Also when the request's own task is being cancelled: the clean-up must not be.
+                    await asyncio.shield(asyncio.ensure_future(self._store.discard_upload(name)))
 
-    async def commit(self, upload: "Upload", draft: Draft) -> Accepted:
+    async def commit(self, upload: Upload, draft: Draft) -> Accepted:
         """The upload is complete: its job exists from now on."""
         if earlier := await self.earlier(draft):
             return earlier
@@ -274,6 +285,10 @@ class Jobs:
     def live(self, job_id: str) -> LiveJob | None:
         """The job, if it is not finished."""
         return self._sight.live(job_id)
+
+    def chunk_ids(self) -> set[int]:
+        """What is with a worker right now."""
+        return self._sight.chunk_ids()
 
     async def list(self, query: Query) -> Sequence[JobView]:
         jobs = await self._store.list_jobs(replace(query, submitted_by=self._sight.caller.sees_only))
@@ -367,24 +382,3 @@ class Jobs:
 
     def _at_rest(self, job: Job) -> JobView:
         return JobView(job, job.counts, ticket=self._sight.ticket(job.id))
-
-
-class Upload:
-    """Items on their way in."""
-
-    def __init__(self, jobs: Jobs, store: JobStore, name: str) -> None:
-        self._jobs = jobs
-        self._store = store
-        self.name = name
-        self.count = 0
-        self.committed = False
-
-    async def add(self, blocks: Sequence[Block], files: Sequence[str] = ()) -> None:
-        """The next items; `files` are named besides theirs."""
-        named = [*files, *files_named(*(block.lines for block in blocks))]
-        if blocks or named:
-            await self._store.add_blocks(self.name, blocks, named)
-        self.count += sum(block.count for block in blocks)
-
-    async def commit(self, draft: Draft) -> Accepted:
-        return await self._jobs.commit(self, draft)

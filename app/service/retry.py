@@ -37,7 +37,7 @@ async def retry(
         if selection.error_group is not None and not upload.count:
             detail = f"no failure of job {job.id!r} is in this group; GET /v1/jobs/{job.id}/errors lists them"
             raise Invalid(f"/error_group: {detail}.", [Fault(detail, pointer="/error_group")])
-        return await upload.commit(draft)
+        return await jobs.commit(upload, draft)
 
 
 def _draft(job: Job, selection: Selection, idempotency_key: str | None) -> Draft:

@@ -4,11 +4,12 @@ Invariant: whatever is looked for by its id is looked for through this, each tim
 caller's the next moment: its job was deleted, and the id taken again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.domain.caller import Caller
-from app.domain.errors import Gone, NotFound
+from app.domain.errors import Gone, Invalid, NotFound
 from app.domain.job import Job
 from app.domain.store import JobStore, Tombstone
 from app.service.live import LiveJob
@@ -26,6 +27,11 @@ class Sight:
         """The job if it is not finished."""
         live = self.all_live.get(job_id)
         return live if live and self.caller.sees(live.job.submitted_by) else None
+
+    def chunk_ids(self) -> set[int]:
+        """What workers have of these jobs."""
+        seen = (live for live in self.all_live.values() if self.caller.sees(live.job.submitted_by))
+        return {chunk_id for live in seen for chunk_id in live.chunks}
 
     async def job(self, job_id: str) -> Job | None:
         job = await self.anybodys_job(job_id)
@@ -47,6 +53,20 @@ class Sight:
             return Gone(f"Job {job_id!r} was deleted at {at}, its retention_seconds being over.")
         return NotFound(f"There is no job {job_id[:64]!r}.")
 
+    async def check_files(self, task: Mapping[str, Any], file_ids: Sequence[str]) -> None:
+        """Invalid if the caller does not have one of the files that it names to a task that takes any.
+
+        A file that is another's and one that is nobody's are told alike.  Other tasks only hand such a name back.
+        """
+        only = self.caller.sees_only
+        if only is None or not file_ids or not _takes_files(task):
+            return
+        if await self.store.strange_files(file_ids, only):
+            raise Invalid(
+                "The items or params name a file that you neither uploaded nor got from a job;"
+                " upload it with POST /v1/files first."
+            )
+
     def ticket(self, job_id: str) -> str | None:
         """What lets a browser, which sends no key, watch this job."""
         return self.caller.make_ticket(job_id) if self.caller.make_ticket else None
@@ -56,3 +76,10 @@ class Sight:
         if idempotency_key is None or self.caller.name is None:
             return idempotency_key
         return f"{self.caller.name} {idempotency_key}"
+
+
+def _takes_files(schema: object) -> bool:
+    """Whether a file is declared anywhere in what a task says of itself."""
+    if isinstance(schema, Mapping):
+        return schema.get("format") == "millpond-file" or any(map(_takes_files, schema.values()))
+    return isinstance(schema, list | tuple) and any(map(_takes_files, schema))

@@ -43,6 +43,17 @@ def delete(connection: sqlite3.Connection, file_id: str, uploaded_by: str | None
     return others is None and _user_of(connection, file_id) is None
 
 
+def stored_bytes(connection: sqlite3.Connection, caller: str) -> int:
+    """What is the caller's.  Lengths stand at the beginning of a row: what the rows hold is not read."""
+    (size,) = connection.execute(
+        "SELECT (SELECT coalesce(sum(length(lines)), 0) FROM jobs JOIN blocks USING (owner) WHERE submitted_by = :name)"
+        " + (SELECT coalesce(sum(length(lines)), 0) FROM jobs JOIN segments USING (owner) WHERE submitted_by = :name)"
+        " + (SELECT coalesce(sum(size_bytes), 0) FROM files WHERE uploaded_by = :name AND uploaded_by != '')",
+        {"name": caller},
+    ).fetchone()
+    return int(size)
+
+
 def forget(connection: sqlite3.Connection, file_ids: Sequence[str]) -> list[str]:
     """Forget those that no job names."""
     unused = [file_id for file_id in file_ids if _user_of(connection, file_id) is None]

@@ -231,6 +231,13 @@ class MemoryStore:
             file_id for file_id in file_ids if file_id not in given and (file_id, caller) not in self._files
         ]
 
+    async def stored_bytes(self, caller: str) -> int:
+        own = {job.id for job in self._jobs.values() if job.submitted_by == caller}
+        items = sum(len(block.lines) for job_id in own for block in self._items[job_id])
+        results = sum(len(segment.lines) for job_id in own for segment in self._logs[job_id])
+        files = sum(file.size_bytes for file in self._files.values() if file.uploaded_by == caller)
+        return items + results + files
+
     async def delete_file(self, file_id: str, uploaded_by: str | None = None) -> bool:
         users = {user for used, user in self._file_uses if used == file_id}
         own = {user for user in users if user in self._jobs and self._jobs[user].submitted_by == uploaded_by}

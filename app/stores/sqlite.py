@@ -286,6 +286,9 @@ class SqliteStore:
     async def strange_files(self, file_ids: Sequence[str], caller: str) -> list[str]:
         return await self._database.read(lambda connection: files.strange(connection, file_ids, caller))
 
+    async def stored_bytes(self, caller: str) -> int:
+        return await self._database.read(lambda connection: files.stored_bytes(connection, caller))
+
     async def delete_file(self, file_id: str, uploaded_by: str | None = None) -> bool:
         return await self._database.write(lambda connection: files.delete(connection, file_id, uploaded_by))
 

@@ -103,3 +103,21 @@ def test_whoever_asks_for_everybody_deletes_for_everybody(store: JobStore, run: 
 
     assert run(store.delete_file("file"))
     assert run(store.get_file("file", "a")) is None
+
+
+def test_what_a_caller_stores_is_its_items_results_and_uploads(store: JobStore, run: Run) -> None:
+    """In bytes; nothing of anybody else's, and nothing any more once it is deleted."""
+    log = Log()
+    segment = log.segment(0, [False, True])
+    run(store.create_job(a_job(submitted_by="a"), [a_block(0, 2), a_block(2, 1)]))
+    run(store.append_results([segment], [], {}))
+    run(store.add_file(a_file("a")))
+    run(store.add_file(a_file("b")))
+    run(store.add_file(a_file(None)))
+    run(store.create_job(a_job("other"), [a_block()]))
+
+    assert run(store.stored_bytes("a")) == len(a_block(0, 3).lines) + len(segment.lines) + 3
+    assert run(store.stored_bytes("b")) == 3
+    run(store.delete_job("j"))
+    run(store.delete_file("file", "a"))
+    assert run(store.stored_bytes("a")) == 0

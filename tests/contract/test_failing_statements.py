@@ -73,6 +73,7 @@ CALLS: dict[str, Call] = {
     "add_file": lambda store: store.add_file(OTHER),
     "get_file": lambda store: store.get_file(FILE.id),
     "strange_files": lambda store: store.strange_files([FILE.id, "unknown"], "etl"),
+    "stored_bytes": lambda store: store.stored_bytes("etl"),
     "delete_file": lambda store: store.delete_file(FILE.id),
     "forget_files": lambda store: store.forget_files([FILE.id, "unknown"]),
     "expire_jobs": lambda store: store.expire_jobs(LATER, 9),

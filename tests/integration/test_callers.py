@@ -7,15 +7,18 @@ import pytest
 
 from tests.integration.answers import (
     Document,
+    a_picture,
     an_id,
     document_of,
     ended,
     lines_of,
     problem_of,
     put,
+    ran,
     submitted,
 )
 from tests.integration.callers import Keyed, bearer
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -180,3 +183,49 @@ def test_a_file_is_there_for_who_uploaded_it(
     assert bob.delete(f"/v1/files/{file}").status_code == 204
     assert bob.get(f"/v1/files/{file}").status_code == 404
     assert ann.get(f"/v1/files/{file}").content == b"the plans"
+
+
+def test_a_job_takes_no_files_but_its_callers(ann: httpx.Client, bob: httpx.Client) -> None:
+    """Another's and nobody's are refused alike, however the id is written; what a job gave may be given on."""
+    picture = document_of(ann.post("/v1/files", content=a_picture("teal")))["file"]
+    escaped = picture.replace("sha", r"\u0073\u0068a")
+    answers = []
+    for name in (picture, f"sha256-{'0' * 64}", escaped):
+        answers.append(put(bob, "task=resize_image", f'{{"image":"{name}"}}'))
+        answers.append(put(bob, "task=resize_image", f'{{"image":{{"file":"{name}"}}}}'))
+        whole = f'{{"task":"resize_image","items":[{{}}],"params":{{"image":"{name}"}}}}'
+        answers.append(bob.post("/v1/jobs", content=whole, headers={"Content-Type": "application/json"}))
+
+    assert {answer.status_code for answer in answers} == {422}
+    assert len({problem_of(answer, 422)["detail"] for answer in answers}) == 1
+    assert document_of(bob.get("/v1/jobs", params={"task": "resize_image"}))["jobs"] == []
+    made = ran(ann, "resize_image", [picture])[0]["output"]["file"]
+    assert bob.get(f"/v1/files/{made}").status_code == 404
+    assert ann.get(f"/v1/files/{made}").status_code == 200
+    assert ran(ann, "resize_image", [made], params={"width": 10})
+
+
+def test_to_name_a_file_is_not_to_have_it(ann: httpx.Client, bob: httpx.Client) -> None:
+    """A task that takes no files hands the name back, and the file stays another's."""
+    file = document_of(ann.post("/v1/files", content=b"to be named"))["file"]
+
+    assert ran(bob, "echo", [file, {"file": file}])[0]["output"] == file
+
+    assert bob.get(f"/v1/files/{file}").status_code == 404
+
+
+def test_the_pool_shows_each_caller_its_own_work(
+    ann: httpx.Client, bob: httpx.Client, boss: httpx.Client
+) -> None:
+    """What another's items are doing is not told, only that a worker is busy."""
+    job = submitted(ann, "sleep_for", [60])
+    eventually(lambda: document_of(ann.get(f"/v1/jobs/{job['id']}"))["status"] == "running", 20, "it runs")
+
+    def tasks(api: httpx.Client) -> set[str | None]:
+        pools = document_of(api.get("/v1/pool"))["pools"].values()
+        return {worker["task"] for pool in pools for worker in pool["workers"]}
+
+    assert tasks(ann) == tasks(boss) == {"sleep_for", None}
+    assert tasks(bob) == {None}
+    ann.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+    ended(ann, job["id"])

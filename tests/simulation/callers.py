@@ -135,7 +135,7 @@ class Caller:
                     raise _Broken
             if breaks:
                 raise _Broken
-            return await upload.commit(self._draft())
+            return await life.jobs.commit(upload, self._draft())
 
     def _draft(self) -> Draft:
         return Draft(

@@ -17,7 +17,7 @@ from tests.simulation.invariants import Watch
 
 READS = frozenset({
     "replay", "get_job", "list_jobs", "count_jobs", "unfinished_jobs", "tombstone", "done_ranges", "read_block",
-    "read_result", "read_digest", "notes", "read_results", "extent", "get_file", "strange_files",
+    "read_result", "read_digest", "notes", "read_results", "extent", "get_file", "strange_files", "stored_bytes",
 })  # fmt: skip
 
 

@@ -1,0 +1,164 @@
+"""How much one caller may have here.
+
+How it works: unfinished jobs and their waiting items are counted when somebody asks; what is stored is asked of the
+store, which takes longer the more there is, so that is remembered for a while, and what came since is added.
+
+Invariant: what is over a quota is refused before its body is read, or as soon as it is known to be; nothing of it
+stays.
+"""
+
+import copy
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.domain.caller import ANYBODY, Caller
+from app.domain.clock import Clock
+from app.domain.errors import OverQuota
+from app.domain.store import JobStore
+from app.service.live import LiveJob
+
+RETRY_AFTER_SECONDS = 10
+STORED_SECONDS = 5.0
+"""For so long it is believed what the store said."""
+AGAIN_SECONDS = 0.5
+AGAIN_TIMES = 20
+"""Who is over is looked at anew after that many times of what looking took."""
+
+
+@dataclass(slots=True)
+class _Stored:
+    """Bytes of one caller, as measured, and as added since."""
+
+    size: int
+    measured_at: float
+    took_seconds: float
+    since: int = 0
+
+
+class Taking:
+    """What a caller is bringing right now.  Of a job that is complete, the items are the dispatcher's to count."""
+
+    def __init__(self, quotas: "Quotas", jobs: int) -> None:
+        self._quotas = quotas
+        self.jobs = jobs
+        self.items = 0
+        self.size = 0
+
+    async def add(self, items: int, size: int) -> None:
+        """So many more items and bytes have come.  OverQuota if that is too much."""
+        self.items += items
+        self.size += size
+        await self._quotas.check_coming()
+
+    async def metered(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """These, counted as they come."""
+        async for piece in pieces:
+            await self.add(0, len(piece))
+            yield piece
+
+
+class Quotas:
+    """Of one caller; `of` gives those of another."""
+
+    def __init__(self, store: JobStore, live: Mapping[str, LiveJob], clock: Clock) -> None:
+        self._store = store
+        self._live = live
+        self._clock = clock
+        self._caller = ANYBODY
+        self._taking: dict[str | None, list[Taking]] = {}
+        self._stored: dict[str, _Stored] = {}
+
+    def of(self, caller: Caller) -> "Quotas":
+        quotas = copy.copy(self)
+        quotas._caller = caller
+        return quotas
+
+    async def check(self) -> None:
+        """Whether there is room for one more job, told before its body is read.  OverQuota if not."""
+        quota, (jobs, items) = self._caller.quota, self._unfinished()
+        if quota.jobs_max is not None and jobs >= quota.jobs_max:
+            raise _over(f"{quota.jobs_max} unfinished jobs", "Wait until some have finished, or cancel them.")
+        if quota.queued_items_max is not None and items >= quota.queued_items_max:
+            raise _over(f"{quota.queued_items_max} waiting items", "Wait until some have run.")
+        await self.check_stored()
+
+    async def check_stored(self) -> None:
+        """Whether there is room for one more byte.  OverQuota if not."""
+        await self._check_stored(1)
+
+    async def check_coming(self) -> None:
+        """Whether there is room for all that is coming.  OverQuota if not."""
+        most = self._caller.quota.queued_items_max
+        if most is not None and self._unfinished()[1] > most:
+            raise _over(f"{most} waiting items", "Send fewer, or wait until some have run.")
+        await self._check_stored(0)
+
+    @asynccontextmanager
+    async def job(self) -> AsyncIterator[Taking]:
+        """Take a job.  OverQuota if there is no room for it."""
+        await self.check()
+        async with self._take(Taking(self, 1)) as taking:
+            yield taking
+
+    @asynccontextmanager
+    async def file(self) -> AsyncIterator[Taking]:
+        """Take files.  OverQuota if there is no room for them."""
+        await self.check_stored()
+        async with self._take(Taking(self, 0)) as taking:
+            yield taking
+
+    @asynccontextmanager
+    async def _take(self, taking: Taking) -> AsyncIterator[Taking]:
+        name = self._caller.name
+        self._taking.setdefault(name, []).append(taking)
+        try:
+            yield taking
+            if name in self._stored:
+                self._stored[name].since += taking.size
+        finally:
+            self._taking[name].remove(taking)
+            if not self._taking[name]:
+                del self._taking[name]
+
+    def _unfinished(self) -> tuple[int, int]:
+        """Jobs and waiting items, those on their way included."""
+        quota, name = self._caller.quota, self._caller.name
+        if quota.jobs_max is None and quota.queued_items_max is None:
+            return 0, 0
+        own = [live for live in self._live.values() if live.job.submitted_by == name]
+        coming = self._taking.get(name, [])
+        jobs = len(own) + sum(taking.jobs for taking in coming)
+        return jobs, sum(live.waiting for live in own) + sum(taking.items for taking in coming)
+
+    async def _check_stored(self, more: int) -> None:
+        quota, name = self._caller.quota, self._caller.name
+        if quota.stored_bytes_max is None or name is None:
+            return
+        coming = sum(taking.size for taking in self._taking.get(name, []))
+        most = quota.stored_bytes_max - coming - more
+        stored = self._stored.get(name)
+        age = self._clock.monotonic() - stored.measured_at if stored else 0.0
+        if stored is None or age > STORED_SECONDS:
+            stored = await self._measure(name)
+        elif stored.size + stored.since > most and age > max(
+            AGAIN_SECONDS, AGAIN_TIMES * stored.took_seconds
+        ):
+            stored = await self._measure(name)  # something may have been deleted
+        if stored.size + stored.since > most:
+            raise _over(
+                f"{quota.stored_bytes_max} bytes", "DELETE finished jobs or files, or wait until some expire."
+            )
+
+    async def _measure(self, name: str) -> _Stored:
+        began = self._clock.monotonic()
+        size = await self._store.stored_bytes(name)
+        now = self._clock.monotonic()
+        self._stored[name] = _Stored(size, now, now - began)
+        return self._stored[name]
+
+
+def _over(limit: str, remedy: str) -> OverQuota:
+    return OverQuota(
+        f"You may have {limit} here, and have them. {remedy}", retry_after_seconds=RETRY_AFTER_SECONDS
+    )
