@@ -36,7 +36,7 @@ _ACTIVE = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml", "tex
     status_code=201,
     responses={
         201: returns("The file.", service_models.StoredFile, headers=("Location",)),
-        **problems(413, 415, 422, 507),
+        **problems(413, 415, 422, 429, 507),
     },
     openapi_extra={
         "parameters": [

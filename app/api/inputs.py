@@ -39,7 +39,7 @@ class RetryOf(BaseModel):
 @router.post(
     "/retry",
     status_code=202,
-    responses={**RETURNS, **problems(404, 409, 410, 413, 415, 422, 507)},
+    responses={**RETURNS, **problems(404, 409, 410, 413, 415, 422, 429, 507)},
     openapi_extra=documents.described(RetryOf, required=False) | {"parameters": [WAIT, IDEMPOTENCY_KEY]},
 )
 async def retry_job(request: Request, context: Ctx, job_id: JobId) -> Response:

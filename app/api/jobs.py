@@ -76,7 +76,7 @@ RETURNS: Responses = {
     200: returns("The job, finished.", models.Job, headers=(*_SUBMITTED, "Retry-After")),
     202: returns("The job, which will survive.", models.Job, headers=(*_SUBMITTED, "Retry-After")),
 }
-_ANSWERS: Responses = {**RETURNS, 200: _FOLLOWED, **problems(409, 410, 413, 415, 422, 507)}
+_ANSWERS: Responses = {**RETURNS, 200: _FOLLOWED, **problems(409, 410, 413, 415, 422, 429, 507)}
 
 
 @router.post("", status_code=202, responses=_ANSWERS, openapi_extra=_SUBMISSION)
