@@ -26,11 +26,13 @@ COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/millpond /opt/millpond
 WORKDIR /opt/millpond
 # Tasks of your own are found in /tasks. The drain ends before `docker stop` kills, which it does after 10 seconds.
-# Listening on every interface is refused without MILLPOND_AUTH=none, which is for whoever publishes the port to say.
+# It listens on every interface, so it starts only with a file of keys, or with MILLPOND_AUTH=none, which is for whoever
+# publishes the port to say.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH=/tasks \
     PYTHONUNBUFFERED=1 \
+    MILLPOND_API_KEYS_FILE=/data/api-keys.json \
     MILLPOND_DATA_DIR=/data \
     MILLPOND_DRAIN_SECONDS=7 \
     MILLPOND_HOST=0.0.0.0
