@@ -1,0 +1,45 @@
+"""The service's way to cut a job, against others on the same costs, on a clock that is only counted."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.chunking import KINDS, RULES, over_ideal, simulate
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_workers_end_within_three_percent_of_the_ideal(kind: str) -> None:
+    """Whether costs are all the same, spread, growing, or small but for some that are forty times as much."""
+    assert over_ideal(kind, 2, "Millpond")[0] <= 1.03
+
+
+@pytest.mark.parametrize("workers", [2, 8])
+@pytest.mark.parametrize("kind", ["lognormal", "growing", "bimodal"])
+def test_uneven_costs_are_shared_better_than_by_map(kind: str, workers: int) -> None:
+    """`Pool.map` cuts its chunks before it knows what they cost."""
+    assert over_ideal(kind, workers, "Millpond")[0] < over_ideal(kind, workers, "Pool.map")[0]
+
+
+@pytest.mark.parametrize("workers", [2, 8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_result_comes_after_one_item(kind: str, workers: int) -> None:
+    """Not after a quarter of a worker's part."""
+    ours = over_ideal(kind, workers, "Millpond")[1]
+
+    assert ours.first_at <= over_ideal(kind, workers, "Pool.map")[1].first_at / 10
+
+
+@given(
+    costs=st.lists(st.floats(1e-6, 2.0), min_size=1, max_size=200),
+    workers=st.integers(1, 9),
+    rule=st.sampled_from(sorted(RULES)),
+)
+def test_no_rule_does_better_than_can_be_or_worse_than_one_worker(
+    costs: list[float], workers: int, rule: str
+) -> None:
+    """Every item is run, once: the simulation is worth its figures."""
+    outcome = simulate(costs, workers, rule)
+
+    ideal = max(sum(costs) / workers, max(costs))
+    assert ideal * (1 - 1e-9) <= outcome.makespan
+    assert outcome.makespan <= sum(costs) + 0.001 * (outcome.chunks + 1)
