@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from bench import (
     costs,
+    fairness,
     footprint,
     large,
     million,
@@ -29,6 +30,7 @@ WORKLOADS: Mapping[str, Measure] = {
     "W6": viewers.measure,
     "W7": footprint.measure,
     "W8": payloads.measure,
+    "fairness": fairness.measure,
     "pool": pool_alone.measure,
     "recovery": pool_recovery.measure,
 }
