@@ -124,6 +124,7 @@ def build(settings: Settings) -> tuple[Server, "Service"]:
         digests=Digests(store),
         explaining=Explaining(dispatcher, engine),
         figures=Figures(store, dispatcher, engine),
+        changes=dispatcher.changes,
         traffic=Traffic(),
         timed=timed,
         space=space,

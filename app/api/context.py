@@ -15,6 +15,7 @@ from app.domain.clock import Clock
 from app.domain.engine import Engine
 from app.domain.errors import Gone
 from app.service.access import Access
+from app.service.changes import Changes
 from app.service.control import Control
 from app.service.digests import Digests
 from app.service.explaining import Explaining
@@ -66,6 +67,7 @@ class Context:
     digests: Digests
     explaining: Explaining
     figures: Figures
+    changes: Changes
     traffic: Traffic
     timed: Timed
     space: Space

@@ -33,7 +33,7 @@ PROGRESS_SECONDS = 0.5
 BATCH_LINES_MAX = 250
 BATCH_BYTES_MAX = 64 << 10
 BATCH_SECONDS = 0.2
-_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
 Include = Literal["results", "failures"]
 
@@ -68,16 +68,20 @@ async def get_events(
     """The job's changes, and with `include` its results, as they happen."""
     try:
         await context.jobs.wait_ready()
-    except Unavailable:  # which a browser would take as the end for good (HTML standard, section 9.2.3)
-        return Response(
-            b"retry: %d\n\n" % STARTING_RETRY_MS, headers=_HEADERS, media_type="text/event-stream"
-        )
+    except Unavailable:
+        return wait_a_while()
     last_id = _parsed(request.headers.get("last-event-id"))
     view = await context.jobs.get(job_id)
     reader = _Reader(context, job_id, include, order, after if last_id is None else last_id)
     if last_id is not None and view.job.status.finished and last_id >= reader.final_cursor(view):
-        return Response(status_code=204, headers=_HEADERS)
-    return Stream(reader.events(), headers=_HEADERS, media_type="text/event-stream")
+        return Response(status_code=204, headers=STREAM_HEADERS)
+    return Stream(reader.events(), headers=STREAM_HEADERS, media_type="text/event-stream")
+
+
+def wait_a_while() -> Response:
+    """What a stream answers that cannot be had yet; a 503 a browser would take as the end for good (9.2.3)."""
+    retry = b"retry: %d\n\n" % STARTING_RETRY_MS
+    return Response(retry, headers=STREAM_HEADERS, media_type="text/event-stream")
 
 
 class _Reader:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import documents, service_models
-from app.api.context import Ctx
+from app.api.context import Context, Ctx
 from app.api.openapi import problems, returns
 from app.domain.engine import WorkerView
 from app.domain.errors import NotFound, UnknownTask
@@ -41,18 +41,7 @@ async def get_task(
 @router.get("/pool", tags=["pool"], responses={200: returns("The pools.", service_models.Pools)})
 async def get_pool(context: Ctx) -> Response:
     """The workers, by pool; of what they do, the caller's own."""
-    engine = context.engine
-    own = context.jobs.chunk_ids()
-    pools = {
-        name: {
-            "processes": engine.size(name),
-            "paused": context.control.is_paused(name),
-            "restarts": engine.restarts(name),
-            "workers": [_worker(worker, own) for worker in engine.workers(name)],
-        }
-        for name in engine.pools()
-    }
-    return _json({"pools": pools})
+    return _json(pools_document(context))
 
 
 class PoolChange(BaseModel):
@@ -89,6 +78,22 @@ def _worker(worker: WorkerView, own: Container[int]) -> dict[str, Any]:
     if worker.chunk_id is not None and worker.chunk_id not in own:
         document |= dict.fromkeys(("task", "item", "chunk_id"))
     return document
+
+
+def pools_document(context: Context) -> dict[str, Any]:
+    """Every pool, with its workers; of what they do, the caller's own."""
+    engine = context.engine
+    own = context.jobs.chunk_ids()
+    pools = {
+        name: {
+            "processes": engine.size(name),
+            "paused": context.control.is_paused(name),
+            "restarts": engine.restarts(name),
+            "workers": [_worker(worker, own) for worker in engine.workers(name)],
+        }
+        for name in engine.pools()
+    }
+    return {"pools": pools}
 
 
 def _task_document(request: Request, task: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.api.models import ABSENT, Count, SelfLink
+from app.api.models import ABSENT, Count, Job, SelfLink
 from app.domain.caller import Role
 
 
@@ -70,6 +70,17 @@ class Pool(BaseModel):
 
 class Pools(BaseModel):
     pools: dict[str, Pool]
+
+
+class ChangedJobs(BaseModel):
+    """The data of a `jobs` event: jobs that changed since the last one."""
+
+    jobs: list[Job] = Field(max_length=100)
+    removed: list[str] = Field(description="ids of jobs that were deleted")
+    more: int = Field(description="how many other jobs changed")
+    reset: bool = Field(
+        description="whether these are the newest jobs, and what was known before counts no more"
+    )
 
 
 class Caller(BaseModel):

@@ -23,6 +23,7 @@ from app.domain.item import Block, failure_line, holes, key_of
 from app.domain.job import Event, Job, Status, runs_otherwise, step
 from app.domain.retry import backoff_seconds, runs_again
 from app.domain.store import JobStore, Note
+from app.service.changes import Changes
 from app.service.deadlines import Deadlines
 from app.service.feed import Bell
 from app.service.items import ItemCache
@@ -61,6 +62,7 @@ class Dispatcher:
         self.live: dict[str, LiveJob] = {}
         self.paused_pools: set[PoolName] = set()
         """Those in which no item starts."""
+        self.changes = Changes()
         self.bell = Bell()
         """Rings whenever any job changes."""
 
@@ -337,6 +339,7 @@ class Dispatcher:
         concurrency = task["concurrency"] if task else 1
         job = replace(job, error=None)  # that it was held before says nothing about now
         live = LiveJob(job, todo, pool, concurrency, now=self._clock.monotonic())
+        live.bell = Bell(partial(self.changes.note, job))
         self.live[job.id] = live
         if job.status is Status.CANCELLING:
             self._halt(live, Event.CANCEL_ASKED)

@@ -5,18 +5,22 @@ is queued for anybody, so a slow reader costs nothing: when it comes back it rea
 """
 
 import asyncio
+from collections.abc import Callable
 
 
 class Bell:
     """Rings for everybody who waits; counts its rings so that none is missed between reading and waiting."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Callable[[], None] = lambda: None) -> None:
+        """`heard` is called at each ring."""
+        self._heard = heard
         self.rings = 0
         self._waiting: dict[asyncio.Future[None], None] = {}
         """In the order they came, so that the same story has the same end (tests/simulation)."""
 
     def ring(self) -> None:
         self.rings += 1
+        self._heard()
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)

@@ -267,6 +267,7 @@ class Jobs:
         return replace(job, status=status, started_at=now, ended_at=now, expires_at=expires_at)
 
     def _run(self, job: Job, blocks: Sequence[Block]) -> None:
+        self._dispatcher.changes.note(job)
         if not job.status.finished:
             self._dispatcher.submitted(job, blocks)
 
@@ -349,11 +350,14 @@ class Jobs:
 
     async def delete(self, job_id: str) -> None:
         """Forget a finished job, or that there was one.  Conflict if it is not finished."""
+        job = None
         with suppress(Gone):
-            view = await self.get(job_id)
-            if not view.job.status.finished:
-                raise Conflict(f"Job {job_id!r} is {view.job.status}; cancel it first.")
+            job = (await self.get(job_id)).job
+            if not job.status.finished:
+                raise Conflict(f"Job {job_id!r} is {job.status}; cancel it first.")
         await self._store.delete_job(job_id)
+        if job is not None:
+            self._dispatcher.changes.note(job)
 
     async def _still_there(self, job_id: str) -> None:
         """Asked after something was read: before, the job could be deleted and its id taken by another caller."""
@@ -368,10 +372,7 @@ class Jobs:
     def _view(self, live: LiveJob) -> JobView:
         now = self._clock.monotonic()
         left = live.counts.queued + live.counts.running
-        position = None
-        if live.job.status is Status.QUEUED:
-            standing = self._dispatcher.scheduler.standing(live)
-            position = standing.ahead if standing else None
+        position = self._dispatcher.scheduler.queue_position(live)
         job = live.job
         stopped = self._dispatcher.stopped(live)
         if job.error is None and stopped is not None:

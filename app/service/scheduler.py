@@ -17,6 +17,7 @@ from app.domain.chunking import BYTES_MAX
 from app.domain.clock import Clock
 from app.domain.engine import Chunk, Room
 from app.domain.errors import ServiceError
+from app.domain.job import Status
 from app.domain.share import WEIGHTS, FairShare
 from app.domain.throttle import Limit
 from app.service.items import BlockReader, ItemCache
@@ -105,6 +106,11 @@ class Scheduler:
     def standing(self, live: LiveJob) -> Standing | None:
         """Where the job stands among those that want a worker; None if it wants none now."""
         return self._standings.of(live)
+
+    def queue_position(self, live: LiveJob) -> int | None:
+        """How many jobs are served before the first item of this one; None once it has started, or wants nothing."""
+        standing = self._standings.of(live) if live.job.status is Status.QUEUED else None
+        return standing.ahead if standing else None
 
     def limit(self, live: LiveJob) -> Limit | None:
         """Which limit of its task the job waits for, if it does."""

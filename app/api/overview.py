@@ -1,0 +1,101 @@
+"""Server-sent events of all jobs and of the workers: what a dashboard shows (HTML standard, section 9.2).
+
+How it works: twice a second a connection looks which jobs changed since it last looked, and reads these as they are
+by then.  It holds a number and nothing else, so a reader that lags sees fewer states in between, and costs nothing.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from itertools import islice
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Response
+
+from app.api import service_models
+from app.api.context import AnyPhase, Context
+from app.api.events import RETRY_MS, STREAM_HEADERS, wait_a_while
+from app.api.openapi import events as event_content
+from app.api.openapi import returns
+from app.api.pool import pools_document
+from app.api.schemas import job_document
+from app.api.streaming import HEARTBEAT_SECONDS, Stream
+from app.domain.errors import Gone, NotFound, Unavailable
+from app.domain.store import Query
+
+router = APIRouter(prefix="/v1", tags=["events"])
+
+LOOK_SECONDS = 0.5
+POOL_SECONDS = 1.0
+JOBS_MAX = 100
+"""In one event; of more that changed, those that changed last."""
+NEWEST = 50
+"""Jobs in the first event."""
+
+
+@router.get(
+    "/events",
+    responses={
+        200: returns(
+            "Events, until the service stops.",
+            content=event_content({"jobs": service_models.ChangedJobs, "pool": service_models.Pools}),
+        )
+    },
+)
+async def get_all_events(context: AnyPhase) -> Response:
+    """Jobs as they change, at most twice a second, and the workers, at most once: what a dashboard shows."""
+    try:
+        await context.jobs.wait_ready()
+    except Unavailable:
+        return wait_a_while()
+    return Stream(_events(context), headers=STREAM_HEADERS, media_type="text/event-stream")
+
+
+async def _events(context: Context) -> AsyncIterator[bytes]:
+    jobs, clock = context.jobs, context.clock
+    closing = asyncio.ensure_future(jobs.closing.wait())
+    try:
+        with context.traffic.reading("all"):
+            seen = context.changes.number
+            newest = [job_document(view) for view in await jobs.list(Query(NEWEST))]
+            first = {"jobs": newest, "removed": [], "more": 0, "reset": True}
+            yield b"retry: %d\n" % RETRY_MS + _event("jobs", seen, first)
+            pool, pool_at, sent_at = b"", float("-inf"), clock.monotonic()
+            while not jobs.closing.is_set():
+                now = clock.monotonic()
+                if context.changes.number != seen:
+                    changed, seen = list(context.changes.since(seen, context.caller)), context.changes.number
+                    if changed:
+                        yield _event("jobs", seen, await _changed(context, changed))
+                        sent_at = now
+                if now - pool_at >= POOL_SECONDS:
+                    pool_at, before, pool = now, pool, _event("pool", seen, pools_document(context))
+                    if pool != before:
+                        yield pool
+                        sent_at = now
+                if now - sent_at >= HEARTBEAT_SECONDS:
+                    yield b": ping\n"
+                    sent_at = now
+                await asyncio.wait([closing], timeout=LOOK_SECONDS)
+            # Everybody's server is gone at the same moment; let them not come back at the same one.
+            last = {"jobs": [], "removed": [], "more": 0, "reset": False}
+            yield b"retry: %d\n" % random.randint(1_000, 5_000) + _event("jobs", seen, last)
+    finally:
+        closing.cancel()
+
+
+async def _changed(context: Context, job_ids: list[str]) -> dict[str, Any]:
+    """The jobs as they are now, and those that are no more."""
+    documents, removed = [], []
+    for job_id in islice(job_ids, JOBS_MAX):
+        try:
+            documents.append(job_document(await context.jobs.get(job_id)))
+        except (NotFound, Gone):
+            removed.append(job_id)
+    more = max(0, len(job_ids) - JOBS_MAX)
+    return {"jobs": documents, "removed": removed, "more": more, "reset": False}
+
+
+def _event(name: str, number: int, document: object) -> bytes:
+    return b"event: %b\nid: %d\ndata: %b\n\n" % (name.encode(), number, msgspec.json.encode(document))

@@ -1,0 +1,41 @@
+"""Which jobs changed since somebody last looked.
+
+How it works: each change moves its job to the end of a list and gives it the next number; who looks says up to which
+number it has seen.  A job that changes often stands there once, so nothing grows with changes or with readers.
+
+Invariant: of the last `JOBS_MAX` jobs that changed, no change is missed.
+"""
+
+from collections.abc import Iterator
+
+from app.domain.caller import Caller
+from app.domain.job import Job
+
+JOBS_MAX = 1_000
+
+
+class Changes:
+    """Shared by all who look."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        """Of the last change."""
+        self._jobs: dict[str, tuple[int, str | None]] = {}
+        """By job id, the one that changed last at the end: (number, who submitted it)."""
+
+    def note(self, job: Job) -> None:
+        """The job changed, came, or went."""
+        self._jobs.pop(job.id, None)
+        self.number += 1
+        self._jobs[job.id] = (self.number, job.submitted_by)
+        if len(self._jobs) > JOBS_MAX:
+            del self._jobs[next(iter(self._jobs))]
+
+    def since(self, number: int, caller: Caller) -> Iterator[str]:
+        """Ids of the jobs this caller sees that changed after that number, the one that changed last first."""
+        for job_id in reversed(self._jobs):
+            at, submitted_by = self._jobs[job_id]
+            if at <= number:
+                return
+            if caller.sees(submitted_by):
+                yield job_id
