@@ -2,6 +2,7 @@
 
 import { read, url } from "./api.js";
 import { element } from "./dom.js";
+import { enter } from "./views/enter.js";
 import { showJob } from "./views/job.js";
 import { showJobs } from "./views/jobs.js";
 import { newJobDialog } from "./views/new.js";
@@ -62,8 +63,10 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   openNewJob("");
 });
-addEventListener("popstate", show);
 
 for (const link of document.querySelectorAll(".rail a[data-nav]")) link.href = url("");
-show();
-showTasks().catch(() => {}); // the rail can do without; the form says what is wrong
+enter(document.getElementById("enter"), () => {
+  addEventListener("popstate", show);
+  show();
+  showTasks().catch(() => {}); // the rail can do without; the form says what is wrong
+});
