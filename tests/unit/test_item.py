@@ -10,7 +10,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.domain.item import Block, Page, Segment, cut, failure_line, holes, is_failure, key_of, take
+from app.domain.item import (
+    Block,
+    Page,
+    Segment,
+    cut,
+    failure_line,
+    files_named,
+    holes,
+    is_failure,
+    key_of,
+    take,
+)
 from workers.report import Order, Report
 from workers.wire import Frame, Kind, Marks
 
@@ -155,3 +166,14 @@ def test_places_add_up() -> None:
     assert Block(5, 3, b"").stop == 8
     assert Page(b"", 5, 3).next_after == 8
     assert Segment("j", 0, 1, 0, 0, 0, b"").lines == b""
+
+
+def test_a_file_is_seen_however_its_name_is_written() -> None:
+    """JSON may escape any letter; a worker that decodes the item finds the name."""
+    name = "sha256-" + "0a" * 32
+    escaped = "".join(f"\\u{ord(letter):04X}" for letter in name)
+
+    assert files_named(f'{{"file":"{name}"}}'.encode()) == [name]
+    assert files_named(f'["{escaped}"]\n'.encode()) == [name]
+    assert files_named(f'["{name.replace("s", chr(92) + "u0073")}"]'.encode()) == [name]
+    assert files_named(b'"sha256-00"', rb'"\\u0073ha256-"') == []
