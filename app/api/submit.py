@@ -3,6 +3,7 @@
 Invariant: task, options and quota are checked before the items are read, wherever the form allows it.
 """
 
+import asyncio
 import hashlib
 import re
 from collections import Counter
@@ -22,9 +23,13 @@ from app.domain.errors import Fault, Invalid, Malformed, WrongMediaType
 from app.domain.item import Block
 from app.service.intake import LineCutter, blocks_of, split_array
 from app.service.jobs import Accepted, Draft
+from app.service.slices import NotSliced, Outline, outline_of, sliced
 
 JSONL = frozenset({"application/jsonl", "application/x-ndjson", "application/x-jsonlines"})
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+SLICED_BYTES_MIN = 256 << 10
+"""A larger JSON body is split in slices."""
+_DIGEST_BYTES = 4 << 20
 _FLAGS = frozenset({"follow"})
 _JSONL_HINT = (
     "Send many items as JSON lines, which have no limit:"
@@ -77,8 +82,11 @@ class _Submission:
             detail = "with a JSON body, options are members of that body"
             raise Invalid(f"{name}: {detail}.", [Fault(detail, parameter=name)])
         data = await body.read(self._request, self._context.settings.max_body_bytes, _JSONL_HINT)
-        self._digest.update(data)
-        members = _members(data)
+        await self._digest_all(data)
+        outline = outline_of(data) if len(data) > SLICED_BYTES_MIN else None
+        if outline:
+            _check_text(data)
+        members = _members(outline.text if outline else data)
         items = members.pop("items", None)
         if items is None:
             detail = "is missing: the array of inputs"
@@ -86,9 +94,28 @@ class _Submission:
         values = {name: _decoded(name, raw) for name, raw in members.items()}
         options = SubmitOptions.parse(values, of_query=False)
         draft = self._draft(options, of_query=False)
-        return await self._context.jobs.submit(
-            draft, split_array(items, self._context.settings.max_item_bytes)
-        )
+        return await self._context.jobs.submit(draft, await self._blocks(data, outline, items))
+
+    async def _blocks(self, data: bytes, outline: Outline | None, items: msgspec.Raw) -> list[Block]:
+        """The blocks of the array; others have the loop meanwhile, if it is large."""
+        item_bytes_max = self._context.settings.max_item_bytes
+        if outline is None:
+            return split_array(items, item_bytes_max)
+        blocks: list[Block] = []
+        try:
+            for some in sliced(data, outline.start, outline.stop, item_bytes_max):
+                blocks += some
+                await asyncio.sleep(0)
+        except NotSliced:
+            items = _members(data)["items"]
+            return split_array(items, item_bytes_max)
+        return blocks
+
+    async def _digest_all(self, data: bytes) -> None:
+        for start in range(0, len(data), _DIGEST_BYTES):
+            self._digest.update(memoryview(data)[start : start + _DIGEST_BYTES])
+            if start:
+                await asyncio.sleep(0)
 
     async def take_lines(self) -> Accepted:
         options = SubmitOptions.parse(self._option_values(self._query), of_query=True)
@@ -207,6 +234,7 @@ def _members(data: bytes) -> dict[str, msgspec.Raw]:
 
     Malformed if `data` is anything else; Invalid if a name is there twice, of which a parser would drop one.
     """
+    _check_text(data)
     names: set[str] = set()
 
     def once(_: type, name: str) -> _Name:
@@ -217,15 +245,20 @@ def _members(data: bytes) -> dict[str, msgspec.Raw]:
         return _Name(name)
 
     try:
-        data.decode()  # a span is not looked into here, so its encoding must be checked as a whole
         members = msgspec.json.Decoder(dict[_Name, msgspec.Raw], dec_hook=once).decode(data)
         return {str(name): raw for name, raw in members.items()}
-    except UnicodeDecodeError as error:
-        raise Malformed(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
     except msgspec.ValidationError:
         raise Malformed('The body must be an object: {"task": "…", "items": […]}.') from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise Malformed(f"The body is not JSON: {error}.") from None
+
+
+def _check_text(data: bytes) -> None:
+    """Malformed if that is not UTF-8.  A span is not looked into, so its encoding is checked with all others'."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise Malformed(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
 
 
 def _decoded(name: str, raw: msgspec.Raw) -> Any:

@@ -95,18 +95,19 @@ def split_array(array: bytes | memoryview, item_bytes_max: int) -> list[Block]:
         raise Invalid(f"/items: {detail}.", [Fault(detail, pointer="/items")]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"/items: not JSON: {error}.") from None
-    return list(_grouped(map(bytes, spans), item_bytes_max))
+    return list(grouped(map(bytes, spans), item_bytes_max))
 
 
 def blocks_of(items: Iterable[object], item_bytes_max: int) -> list[Block]:
     """The blocks of items made here."""
-    return list(_grouped(map(msgspec.json.encode, items), item_bytes_max))
+    return list(grouped(map(msgspec.json.encode, items), item_bytes_max))
 
 
-def _grouped(spans: Iterable[bytes], item_bytes_max: int) -> Iterator[Block]:
-    first = size = 0
+def grouped(spans: Iterable[bytes], item_bytes_max: int, first: int = 0) -> Iterator[Block]:
+    """The blocks of items that each are JSON, the first of which has this index.  TooLarge if one is."""
+    size = 0
     lines: list[bytes] = []
-    for index, span in enumerate(spans):
+    for index, span in enumerate(spans, start=first):
         line = span if b"\n" not in span else msgspec.json.format(span, indent=-1)
         if len(line) > item_bytes_max:
             raise TooLarge(

@@ -39,3 +39,12 @@ def test_one_of_many_that_run_together_fails_alone(api: httpx.Client, item: str,
     assert "attempts" not in failed[0]
     assert [line["index"] for line in lines] == list(range(ITEMS))
     assert all(line["output"] == line["index"] for line in lines if "output" in line)
+
+
+def test_a_large_array_is_split_in_slices(api: httpx.Client) -> None:
+    """Above 256 KiB a JSON body is not split at one go; its items are the same."""
+    items = [[number, "],", {"a": number}] for number in range(ITEMS)]
+
+    lines = ran(api, "turned", items, metadata={"items": [1, [2]]})
+
+    assert [line["output"] for line in lines] == items
