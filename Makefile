@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check format bench bench-quick bench-check soak faults system-packages
+.PHONY: help install run demo test check format bench bench-quick bench-peers bench-check soak faults system-packages
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench: install ## the service against multiprocessing.Pool in the same run, as r
 
 bench-quick: install ## the same, smaller and once: a minute, written nowhere
 	$(BIN)/python -m bench --quick
+
+bench-peers: install ## the same work through Celery, RQ, Dramatiq, Huey, Ray and Dask, into the README; half an hour
+	$(BIN)/python -m bench.peers --write
 
 bench-check: install ## whether a quick run is about as good as bench/RESULTS.md says
 	$(BIN)/python -m bench.check

@@ -5,28 +5,24 @@ knows what they cost.
 """
 
 import multiprocessing
-import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import Pool
 from pathlib import Path
-from statistics import fmean
 from tempfile import TemporaryDirectory
 
 import msgspec
 
 from bench.figure import Figure, Target, WrongResult, ratio_at_most
 from bench.following import as_document, follow
+from bench.makespan import IDEAL, costs_of, ideal_seconds
 from bench.scale import WORKERS, Scale
 from bench.server import serving
 from bench.timing import timed
 from workers.tasks.faults import burn
 
-IDEAL, MAP = "ideal makespan", f"Pool({WORKERS}).map"
-SIGMA = 1.2
-"""Of the lognormal costs: one in a hundred is sixteen times the median."""
-RARE_MS = 300.0
+MAP = f"Pool({WORKERS}).map"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +52,6 @@ class Line(msgspec.Struct):
 
 
 _lines = msgspec.json.Decoder(Line).decode_lines
-
-
-def costs_of(kind: str, count: int, mean_ms: float) -> list[float]:
-    """Milliseconds for each item, in the order they are submitted; the same every time."""
-    match kind:
-        case "uniform":
-            return [mean_ms] * count
-        case "uniform, half":
-            return [mean_ms / 2] * count
-        case "growing":
-            return [mean_ms * (2 * place + 1) / count for place in range(count)]
-        case "lognormal":
-            return _with_mean(mean_ms, [random.Random(n).lognormvariate(0, SIGMA) for n in range(count)])
-        case "bimodal":
-            chance = random.Random(count)
-            rare = set(chance.sample(range(count), max(1, count // 100)))
-            return [RARE_MS * mean_ms / 10 if n in rare else 0.7 * mean_ms for n in range(count)]
-    raise ValueError(f"no costs are called {kind!r}")
-
-
-def ideal_seconds(costs_ms: Sequence[float], workers: int) -> float:
-    """No order of these on so many workers ends sooner: a lower bound, reached but for the last item."""
-    return max(sum(costs_ms) / workers, max(costs_ms)) / 1_000
 
 
 def measure(scale: Scale) -> list[Figure]:
@@ -136,8 +109,3 @@ def _check(lines: Sequence[Line], costs_ms: Sequence[float]) -> None:
     for line in lines:
         if line.output < costs_ms[line.index]:
             raise WrongResult(f"item {line.index} used {line.output} ms, not {costs_ms[line.index]}")
-
-
-def _with_mean(mean: float, values: Sequence[float]) -> list[float]:
-    factor = mean / fmean(values)
-    return [value * factor for value in values]

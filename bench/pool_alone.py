@@ -19,8 +19,9 @@ import uvloop
 
 from app.service.intake import split_array
 from bench import payloads
-from bench.costs import IDEAL, MAP, costs_of, ideal_seconds
+from bench.costs import MAP
 from bench.figure import Figure, Target, WrongResult, at_most, percentile, ratio_at_most
+from bench.makespan import IDEAL, costs_of, ideal_seconds
 from bench.pool_driver import Driver, driving
 from bench.scale import WORKERS, Scale
 from bench.squares import check, json_array, json_lines

@@ -34,7 +34,7 @@ ORPHAN_SECONDS = 2.0
 TIDYING_SECONDS = 1.0
 _ENDING_SECONDS_MAX = 5.0
 _POLL_SECONDS = 0.01
-_PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def observe(library: str, fault: str, way: Way, paths: Iterable[Path] = ()) -> Observation | None:
@@ -109,7 +109,7 @@ def _tidies(process: psutil.Process) -> bool:
 
 
 def main(library: str, fault: str, way: str) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory(prefix="millpond-faults-") as folder:
         try:

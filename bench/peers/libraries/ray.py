@@ -1,0 +1,49 @@
+"""Ray, on this machine alone.
+
+One call is a remote task.  Many at once go through its `multiprocessing.Pool`, whose `map` puts many items into each
+task: its design patterns warn of tasks that are too small (docs.ray.io, ray-core/patterns/too-fine-grained-tasks).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+from ray.util.multiprocessing import Pool
+
+from bench.peers import functions
+from bench.peers.library import WORKERS, Failed, Pending, items_are_long
+
+
+class Ray:
+    def start(self) -> None:
+        ray.init(
+            num_cpus=WORKERS,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _node_ip_address="127.0.0.1",
+        )
+        self._call = ray.remote(max_retries=0)(functions.call)
+
+    def crash(self) -> None:
+        """Its tasks live in the processes that are started with the caller, and go with them."""
+        ray.shutdown()
+
+    def submit(self, name: str, items: Sequence[Any]) -> Sequence[Any]:
+        return [self._call.remote(name, item) for item in items]
+
+    def outcome(self, handle: Any, seconds: float) -> Any:
+        try:
+            return ray.get(handle, timeout=seconds)
+        except GetTimeoutError:
+            raise Pending from None
+        except (RayError, ValueError) as error:
+            raise Failed(type(error).__name__) from error
+
+    def batch(self, name: str, items: Sequence[Any]) -> Sequence[Any]:
+        with Pool(WORKERS) as pool:
+            chunksize = 1 if items_are_long() else None
+            outputs: Sequence[Any] = pool.map(partial(functions.call, name), items, chunksize=chunksize)
+            return outputs

@@ -1,0 +1,74 @@
+"""What the comparison asks of a library, and how its workers are started."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+WORKERS = 2
+LIMIT_SECONDS = 1.0
+"""The time limit of every item that may hang, where a library has one."""
+REDIS = "PEER_REDIS"
+"""The environment variable with the address of the broker."""
+LONG = "PEER_LONG"
+"""Set where items take long, for those whose manuals tell to be set up differently then."""
+
+
+class Pending(Exception):
+    """There is no outcome yet."""
+
+
+class Failed(Exception):
+    """The item failed; what its caller was told."""
+
+
+class Library(Protocol):
+    """Two workers, set up as the library's manual recommends."""
+
+    def start(self) -> None:
+        """Start the workers; they need not be ready."""
+        ...
+
+    def crash(self) -> None:
+        """SIGKILL everything that runs items or keeps count of them, but a broker.  `start` may follow."""
+        ...
+
+    def submit(self, name: str, items: Sequence[Any]) -> Sequence[Any]:
+        """Hand items over one by one, and get something for each to ask after it."""
+        ...
+
+    def outcome(self, handle: Any, seconds: float) -> Any:
+        """What came of an item; Failed if it failed, Pending if nothing came in this time."""
+        ...
+
+    def batch(self, name: str, items: Sequence[Any]) -> Sequence[Any]:
+        """All outputs in the order of the items, by whatever the library has for many."""
+        ...
+
+
+class Command:
+    """A library's own command that runs workers, and what it has started."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *self._arguments], stdout=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def crash(self) -> None:
+        """SIGKILL it with its whole process group."""
+        assert self._process is not None
+        os.killpg(self._process.pid, 9)
+        self._process.wait()
+
+
+def redis_url() -> str:
+    return os.environ[REDIS]
+
+
+def items_are_long() -> bool:
+    return LONG in os.environ

@@ -1,0 +1,74 @@
+"""From what was seen to the Markdown that says it.  Pure.
+
+Invariant: a cell is built from what was seen alone; no library's name is looked at.
+"""
+
+from collections.abc import Mapping
+from statistics import median
+
+from bench.faults.table import markdown
+from bench.peers.cases import FAULTS, Case, Seen
+from bench.report import rounded
+
+BEGIN = "<!-- peers: begin; written by python -m bench.peers --write -->"
+END = "<!-- peers: end -->"
+NOTHING = "–"  # noqa: RUF001 -- a dash in a table cell
+
+SPEED = {
+    "batch": "squares/s, as a batch",
+    "each": "squares/s, one by one",
+    "p50": "one call, p50 (ms)",
+    "p99": "p99 (ms)",
+    "uniform": "equal costs, times `Pool`",
+    "lognormal": "unequal costs, times `Pool`",
+    "photographs": "photographs, times `Pool`",
+}
+"""Columns of figures; the last three by what `Pool.map` takes."""
+BRIEF = ("batch", "each", "p50", "lognormal", "photographs")
+FAULT_TITLES = {
+    "kill": "a worker is killed",
+    "unpicklable": "an error that does not pickle",
+    "hang": "an item hangs (limit 1 s)",
+    "restart": "all killed, and started again",
+}
+
+Findings = Mapping[Case, Seen | None]
+"""None for a case that could not be measured."""
+
+
+def speeds(found: Mapping[str, Findings], columns: tuple[str, ...]) -> str:
+    """A line for each library, by its title."""
+    rows = {title: [_figure(findings, name) for name in columns] for title, findings in found.items()}
+    return markdown("", [SPEED[name] for name in columns], rows)
+
+
+def faults(found: Mapping[str, Findings]) -> str:
+    """How many of the good items got their results, and what the bad one's caller was told."""
+    rows = {title: [fault(case, findings.get(case)) for case in FAULTS] for title, findings in found.items()}
+    return markdown("", [FAULT_TITLES[case] for case in FAULTS], rows)
+
+
+def fault(case: Case, seen: Seen | None) -> str:
+    if seen is None:
+        return NOTHING
+    share = f"{seen.right}/{seen.good}"
+    share = share if seen.right == seen.good else f"**{share}**"
+    if case == "restart":
+        return share
+    return f"{share}, {f'told `{seen.told}`' if seen.told else '**told nothing**'}"
+
+
+def put_between(document: str, text: str) -> str:
+    """The document with `text` in the place of what was between the two marks.  ValueError if they are not there."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"the document has no {BEGIN} … {END}")
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+
+
+def _figure(findings: Findings, name: str) -> str:
+    for seen in findings.values():
+        if seen is not None and name in seen.figures:
+            return rounded(median(seen.figures[name]))
+    return NOTHING
