@@ -12,6 +12,7 @@ from bench.figure import Figure, is_rate
 from bench.measuring import measure
 from bench.report import Recorded, as_recorded, recorded, rounded
 from bench.results import RESULTS
+from bench.server import ROOT
 from bench.workloads import WORKLOADS
 
 WORSE_MAX = 1.5
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     names = parser.parse_args(arguments).names or list(WORKLOADS)
     if unknown := [name for name in names if name not in WORKLOADS]:
         parser.error(f"{unknown[0]}: there is no such workload, but {', '.join(WORKLOADS)}")
+    if not RESULTS.exists():
+        parser.error(f"{RESULTS.relative_to(ROOT)} is not there: run `make bench` first")
     before = recorded(RESULTS.read_text())
     complaints: list[str] = []
     for _ in range(TRIES):
