@@ -54,6 +54,12 @@ class Published:
         ]
         assert not faults, faults
 
+    @property
+    def schemas(self) -> dict[str, Schema]:
+        """The document's models, by name."""
+        schemas: dict[str, Schema] = self._document["components"]["schemas"]
+        return schemas
+
     def content(self, path: str, media_type: str) -> Schema:
         """What GET answers there in this media type."""
         content: Schema = self._document["paths"][path]["get"]["responses"]["200"]["content"][media_type]

@@ -11,7 +11,7 @@ import msgspec
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import FileResponse
 
-from app.api import body, service_models
+from app.api import body, ranges, service_models
 from app.api.context import Context, Ctx
 from app.api.multipart import FormReader, UploadedFile, base_name
 from app.api.openapi import header, problems, reference, returns
@@ -122,8 +122,7 @@ def _answer(request: Request, file_id: str, noted: StoredFile | None, file: Bina
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox",
     }
-    known = request.headers.get("if-none-match", "")
-    if headers["ETag"] in known or known.strip() == "*":
+    if ranges.known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     ranged = _asks_for_bytes(request, headers["ETag"])
     if ranged and not _satisfiable(request.headers["range"], size := os.fstat(file.fileno()).st_size):

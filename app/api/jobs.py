@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.api import models, service_models
+from app.api import models, ranges, service_models
 from app.api.context import Context, Ctx
 from app.api.openapi import Responses, header, lines, option_parameters, problems, reference, returns
 from app.api.preferences import Preferences
@@ -137,18 +137,17 @@ async def list_jobs(
 async def get_job(request: Request, context: Ctx, job_id: JobId) -> Response:
     """One job.  `Prefer: wait=N` waits until it has finished; with `If-None-Match`, until it has changed."""
     preferences = Preferences.of(request)
-    known = request.headers.get("if-none-match", "")
     wait = preferences.wait_seconds
     results = None
     if wait is None:
         view = await context.jobs.get(job_id)
-    elif known:
-        view = await _changed(context, job_id, known, wait)
+    elif "if-none-match" in request.headers:
+        view = await _changed(request, context, job_id, wait)
     else:
         view = await context.jobs.wait(job_id, wait)
         results = await _inline_results(context, view)
     headers = preferences.applied | {"ETag": _tag(view), "Vary": "Prefer"}
-    if _tag(view) in known or known.strip() == "*":
+    if ranges.known(request, _tag(view)):
         return Response(status_code=304, headers=headers)
     return job_response(view, results, 200, headers)
 
@@ -215,7 +214,7 @@ async def _check_cursor(context: Context, cursor: str) -> None:
         raise Invalid(f"cursor: {detail}.", [Fault(detail, parameter="cursor")]) from None
 
 
-async def _changed(context: Context, job_id: str, known: str, seconds: float) -> JobView:
+async def _changed(request: Request, context: Context, job_id: str, seconds: float) -> JobView:
     """The job once it is not what the client knows, or has finished, or after the time."""
     jobs, clock = context.jobs, context.clock
     deadline = clock.monotonic() + seconds
@@ -224,7 +223,7 @@ async def _changed(context: Context, job_id: str, known: str, seconds: float) ->
         seen = bell.rings if bell else 0
         view = await jobs.get(job_id)
         left = deadline - clock.monotonic()
-        if _tag(view) not in known or bell is None or left <= 0 or jobs.closing.is_set():
+        if not ranges.known(request, _tag(view)) or bell is None or left <= 0 or jobs.closing.is_set():
             return view
         await bell.wait(seen, left)
 

@@ -11,9 +11,9 @@ _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})-([0-9]{0,18})\s*")
 
 
 def known(request: Request, etag: str) -> bool:
-    """Whether the client has the body with this tag already."""
+    """Whether the client has what has this tag already, by the weak comparison (RFC 9110, 8.8.3.2)."""
     tags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    return etag in tags or "*" in tags
+    return etag.removeprefix("W/") in tags or "*" in tags
 
 
 def wanted(request: Request, etag: str, size: int) -> range | None:

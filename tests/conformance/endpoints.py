@@ -201,6 +201,12 @@ def get_events(api: httpx.Client) -> Responses:
     yield from _without_a_job(api, "GET", "/events")
 
 
+@call("GET /v1/events")
+def get_all_events(api: httpx.Client) -> Responses:
+    with api.stream("GET", "/v1/events") as response:
+        yield response
+
+
 @call("POST /v1/files")
 def upload_file(api: httpx.Client) -> Responses:
     yield api.post("/v1/files", content=b"x")

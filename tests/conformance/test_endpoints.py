@@ -22,7 +22,6 @@ from tests.integration.answers import (
 ENDPOINTS = table("method and path")
 OPTIONS = table("option")
 MEMBERS = table("member")
-KINDS = table("kind of error")
 
 JSON_TYPES: dict[str, type] = {
     "string": str,
@@ -32,16 +31,6 @@ JSON_TYPES: dict[str, type] = {
     "object": dict,
     "array": list,
     "null": type(None),
-}
-
-FAILING: dict[str, tuple[str, object]] = {
-    "exception": ("risky", {"x": 5}),
-    "timeout": ("sleep_for", 30),
-    "crashed": ("segfault", {}),
-    "out_of_memory": ("conformance_no_memory", {}),
-    "invalid_input": ("sqrt", "nine"),
-    "invalid_output": ("unserializable", {}),
-    "too_large": ("echo", None),
 }
 
 
@@ -89,7 +78,9 @@ def test_head_works_wherever_get_does(api: httpx.Client, row: Row, mixed: Docume
     if "{file_id}" in place:
         place = api.post("/v1/files", content=b"head").headers["location"]
 
-    head, get = api.head(place), api.get(place)
+    head = api.head(place)
+    with api.stream("GET", place) as get:  # one of them has no end
+        pass
 
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"] == get.headers["content-type"]
