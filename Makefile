@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check format bench bench-quick bench-peers bench-check soak faults system-packages
+.PHONY: help install run demo test check format bench bench-quick bench-peers bench-check soak faults system-packages profile
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ faults: install ## the same faults on multiprocessing.Pool, concurrent.futures, 
 
 bench: install ## the service against multiprocessing.Pool in the same run, as ratios, into bench/RESULTS.md
 	$(BIN)/python -m bench --write
+
+profile: install ## where the CPU time of a million squares goes, stage by stage
+	$(BIN)/python -m bench.profile
 
 bench-quick: install ## the same, smaller and once: a minute, written nowhere
 	$(BIN)/python -m bench --quick

@@ -1,0 +1,221 @@
+"""Where the time of a million squares goes, stage by stage: CPU of each, measured alone on the very bytes.
+
+Each stage is the service's own code, fed with what the stage before it makes; the least of several runs counts, which
+on a machine that others use too is nearest to what it costs.  Stages run on both cores at once in the service, so the
+sum over two is the least time that two cores could take.
+"""
+
+import asyncio
+import hashlib
+import mmap
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from app.domain.digest import is_telling
+from app.domain.item import Block, Segment, files_named
+from app.domain.job import Counts, Job, Options, Status
+from app.service.intake import LineCutter
+from app.service.items import BlockReader
+from app.service.recent import Recent, Room
+from app.stores.sqlite import SqliteStore
+from workers.context import Here
+from workers.interrupt import Interrupter
+from workers.light import STRETCH_ITEMS, Stretch, decoded, valid
+from workers.report import Order, Report, Work
+from workers.task import TaskSpec
+from workers.tasks.numbers import square
+from workers.wire import SLOT_BYTES, Frame, FrameReader, Kind, Marks
+
+T = TypeVar("T")
+
+ITEMS = 1_000_000
+ITEM_BYTES_MAX = 16 << 20
+RUNS = 5
+_READ_BYTES = 256 << 10
+_BODY_BYTES = 64 << 10
+_SPEC = TaskSpec.of(square)
+
+
+class _Silent:
+    """A flight recorder of a worker that prints nothing."""
+
+    first = memoryview(bytes(1))
+    stack_fd = sys.stderr.fileno()
+
+    def take(self) -> str:
+        return ""
+
+    def forget_stack(self) -> None: ...
+
+
+class Table:
+    """Stages and their CPU time."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, str, float]] = []
+
+    def add(self, where: str, stage: str, seconds: float) -> None:
+        self._rows.append((where, stage, seconds))
+
+    def measure(self, where: str, stage: str, work: Callable[[], T]) -> T:
+        """What `work` gives; its CPU time, of all threads, is noted."""
+        best = float("inf")
+        for _ in range(RUNS):
+            began = time.process_time()
+            made = work()
+            best = min(best, time.process_time() - began)
+        self.add(where, stage, best)
+        return made
+
+    def lines(self) -> Iterable[str]:
+        whole = sum(seconds for *_, seconds in self._rows)
+        yield f"{'where':8} {'stage':44} {'CPU ms':>8} {'share':>6}"
+        for where, stage, seconds in self._rows:
+            yield f"{where:8} {stage:44} {seconds * 1e3:8.1f} {seconds / whole:6.1%}"
+        yield f"{'':8} {'together':44} {whole * 1e3:8.1f}"
+
+
+def profile() -> Table:
+    """Every stage, in the order of a job's way."""
+    table = Table()
+    body = b"".join(b"%d\n" % number for number in range(ITEMS))
+    pieces = [body[at : at + _BODY_BYTES] for at in range(0, len(body), _BODY_BYTES)]
+    table.measure("loop", "fingerprint", lambda: [hashlib.sha256(piece) for piece in pieces])
+    blocks = table.measure("loop", "intake: cut at newlines", lambda: _cut(pieces))
+    table.measure("loop", "intake: files that items name", lambda: files_named(*(b.lines for b in blocks)))
+    with TemporaryDirectory(prefix="millpond-profile-") as directory:
+        asyncio.run(_through(table, blocks, Path(directory)))
+    return table
+
+
+async def _through(table: Table, blocks: Sequence[Block], directory: Path) -> None:
+    store = SqliteStore(directory / "profile.sqlite")
+    store.open()
+    try:
+        await _measured_store(table, store, blocks)
+    finally:
+        store.close()
+
+
+async def _measured_store(table: Table, store: SqliteStore, blocks: Sequence[Block]) -> None:
+    began = time.process_time()
+    job = _job()
+    await store.create_job(job, blocks)
+    table.add("writer", "store: items in blocks", time.process_time() - began)
+    began = time.process_time()
+    for block in blocks:
+        await store.read_block(job.id, block.first)
+    table.add("reader", "store: blocks read again", time.process_time() - began)
+    frames = table.measure("loop", "frame: chunks of a block", lambda: _frames(blocks))
+    table.measure("worker", "decode", lambda: [decoded(f.body, f.count) for f in frames])
+    items = [decoded(frame.body, frame.count) or [] for frame in frames]
+    assert _SPEC.many is not None
+    many = _SPEC.many
+    table.measure("worker", "validate", lambda: [valid(many, some) for some in items])
+    parts = table.measure("worker", "run and encode", lambda: _run(frames, items))
+    received = table.measure("both", "send to the loop, and read there", lambda: _sent(parts))
+    segments = _segments(job, received)
+    table.measure("loop", "digest: is anything to be told", lambda: list(map(is_telling, segments)))
+    began = time.process_time()
+    for segment in segments:
+        await store.append_results([segment], [job], {})
+    table.add("writer", "store: append results", time.process_time() - began)
+    table.measure("loop", "pages for a follower, from memory", lambda: _followed(segments))
+    table.measure("both", "send to a client, and read there", lambda: _streamed(segments))
+
+
+def _cut(pieces: Iterable[bytes]) -> list[Block]:
+    cutter = LineCutter(ITEM_BYTES_MAX)
+    return [*(block for piece in pieces for block in cutter.feed(piece)), *cutter.finish()]
+
+
+def _frames(blocks: Iterable[Block]) -> list[Frame]:
+    frames = []
+    for number, block in enumerate(blocks, start=1):
+        lines, count = BlockReader(block).take(block.first, block.count, 1 << 20, exactly=False)
+        frames.append(Frame(Kind.CHUNK, lines, number, block.first, count))
+    return frames
+
+
+def _run(frames: Sequence[Frame], items: Sequence[list[Any]]) -> list[Frame]:
+    sent: list[Frame] = []
+    marks = Marks(mmap.mmap(-1, SLOT_BYTES), 0)
+    marks.clear()
+    recorder: Any = _Silent()
+    interrupter = Interrupter(marks, recorder)
+    order = Order("square", {}, 1, 1, None, None, 0, light=True)
+    for frame, values in zip(frames, items, strict=True):
+        report = Report(frame, order, (), marks, sent.append)
+        work = Work(frame, order, _SPEC, report, Here(report, frame.first))
+        stretch = Stretch(work, marks, interrupter, recorder, _form, lambda *_: None)
+        for at in range(0, len(values), STRETCH_ITEMS):
+            stretch.run(values[at : at + STRETCH_ITEMS], at)
+            if report.bytes >= _READ_BYTES:
+                report.flush()
+        report.flush()
+    return sent
+
+
+def _form(output: object) -> bytes:
+    raise AssertionError(f"squares are plain, but here is {output!r}")
+
+
+def _sent(parts: Iterable[Frame]) -> list[Frame]:
+    """Through a socket pair, as far at a time as its buffer goes."""
+    ours, theirs = socket.socketpair()
+    reader = FrameReader()
+    received: list[Frame] = []
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with ours, theirs:
+        for part in parts:
+            view = memoryview(part.header() + part.body)
+            while view:
+                try:
+                    view = view[theirs.send(view) :]
+                except BlockingIOError:
+                    received += reader.feed(ours.recv(_READ_BYTES))
+        theirs.shutdown(socket.SHUT_WR)
+        while data := ours.recv(_READ_BYTES):
+            received += reader.feed(data)
+    return received
+
+
+def _segments(job: Job, parts: Iterable[Frame]) -> list[Segment]:
+    segments: list[Segment] = []
+    done = 0
+    for part in parts:
+        lines = part.body.partition(b"\n")[2]
+        segments.append(Segment(job.id, part.first, part.count, part.failed, done, 0, lines))
+        done += part.count
+    assert done == ITEMS
+    return segments
+
+
+def _followed(segments: Iterable[Segment]) -> int:
+    recent, room, after = Recent(), Room(), 0
+    for segment in segments:
+        recent.add(segment, room)
+        page = recent.page(after, 1 << 20)
+        assert page is not None
+        after = page.next_after
+    return after
+
+
+def _streamed(segments: Iterable[Segment]) -> list[Frame]:
+    return _sent(Frame(Kind.PART, segment.lines) for segment in segments)
+
+
+def _job() -> Job:
+    return Job("profile", "square", Status.QUEUED, Counts(ITEMS), Options(), datetime.now(UTC))
+
+
+if __name__ == "__main__":
+    for text in profile().lines():
+        sys.stdout.write(f"{text}\n")
