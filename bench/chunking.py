@@ -17,7 +17,7 @@ from typing import Protocol
 
 from app.domain.chunking import Chunker
 from app.service.scheduler import SHORT_SECONDS
-from bench.costs import costs_of, ideal_seconds
+from bench.makespan import costs_of, ideal_seconds
 from bench.scale import WORKERS
 from workers.pool import WATCH_SECONDS
 from workers.slot import HELD_UP_SECONDS, LONG_SECONDS
