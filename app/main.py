@@ -28,6 +28,8 @@ from app.domain.clock import SystemClock
 from app.domain.errors import ServiceError
 from app.domain.histogram import Histogram
 from app.service.access import Access
+from app.service.admission import Limits
+from app.service.appending import Appending
 from app.service.control import Control
 from app.service.digests import Digests
 from app.service.dispatcher import Dispatcher
@@ -36,7 +38,7 @@ from app.service.figures import Figures
 from app.service.files import Files
 from app.service.inputs import Inputs
 from app.service.inspection import Inspection
-from app.service.jobs import Jobs, Limits
+from app.service.jobs import Jobs
 from app.service.retention import Keeping, Retention
 from app.service.seal import SECRET_BYTES, Seal
 from app.service.space import Space
@@ -116,6 +118,7 @@ def build(settings: Settings) -> tuple[Server, "Service"]:
         settings=settings,
         jobs=jobs,
         control=Control(jobs, dispatcher),
+        appending=Appending(jobs, store, dispatcher, clock, settings.max_open_items),
         inputs=Inputs(store, jobs),
         files=Files(store, clock),
         blobs=blobs,

@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(1 << 30, ge=1, description="largest uploaded file")
     max_jobs: int = Field(10_000, ge=1, description="unfinished jobs; more are answered 503")
     max_queued_items: int = Field(100_000_000, ge=1, description="waiting items; more are answered 503")
+    max_open_items: int = Field(
+        1_000_000, ge=1, description="items that may wait in one open job; more are answered 429"
+    )
     max_jobs_per_caller: int | None = Field(
         None, ge=1, description="unfinished jobs of one caller; more are answered 429"
     )

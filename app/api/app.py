@@ -8,6 +8,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.api import (
+    appending,
     control,
     events,
     files,
@@ -49,6 +50,7 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
     for module in (
         jobs,
         control,
+        appending,
         understanding,
         inputs,
         items,

@@ -15,6 +15,7 @@ from app.domain.clock import Clock
 from app.domain.engine import Engine
 from app.domain.errors import Gone
 from app.service.access import Access
+from app.service.appending import Appending
 from app.service.changes import Changes
 from app.service.control import Control
 from app.service.digests import Digests
@@ -59,6 +60,7 @@ class Context:
     settings: ApiSettings
     jobs: Jobs
     control: Control
+    appending: Appending
     inputs: Inputs
     files: Files
     blobs: Blobs
@@ -86,6 +88,7 @@ async def _context(request: Request) -> Context:  # not `def`, which FastAPI wou
         caller=caller,
         jobs=jobs,
         control=context.control.of(jobs),
+        appending=context.appending.of(jobs),
         inputs=context.inputs.of(jobs),
         files=context.files.of(caller),
     )

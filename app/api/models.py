@@ -187,6 +187,8 @@ class JobLinks(BaseModel):
     pause: str
     resume: str
     retry: str
+    items: str = Field(ABSENT, description="of an open job: where more items are sent")
+    seal: str = Field(ABSENT, description="of an open job")
 
 
 class Job(BaseModel):
@@ -229,6 +231,12 @@ class CancelledJob(Job):
     """The job, and what cancelling did to it."""
 
     cancelled: CancelReceipt
+
+
+class Appended(BaseModel):
+    """What an open job has now."""
+
+    total: Count
 
 
 class JobList(BaseModel):

@@ -113,6 +113,7 @@ class SubmitOptions(BaseModel):
         AfterValidator(_small(PARAMS_BYTES_MAX)),
         Field(description="keyword arguments common to all items; an item's own win"),
     ] = {}  # pydantic copies a default
+    open: bool = Field(False, description="whether more items will come, until the job is sealed")
     chunksize: Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         "auto", description="how many items travel to a worker together; no outcome depends on it"
     )
@@ -223,6 +224,7 @@ def job_document(view: JobView, results: bytes | None = None) -> dict[str, Any]:
             "pause": f"{self_link}/pause",
             "resume": f"{self_link}/resume",
             "retry": f"{self_link}/retry",
+            **({} if job.sealed else {name: f"{self_link}/{name}" for name in ("items", "seal")}),
         },
     }
 
@@ -242,7 +244,11 @@ def counts_document(view: JobView) -> dict[str, int]:
 def progress(view: JobView) -> float:
     """The share of items that have an end, rounded down to a thousandth."""
     counts = view.counts
-    return (counts.done + counts.cancelled) * 1000 // counts.total / 1000 if counts.total else 1.0
+    return (
+        (counts.done + counts.cancelled) * 1000 // counts.total / 1000
+        if counts.total
+        else float(view.job.sealed)
+    )
 
 
 def array_of_lines(lines: bytes) -> msgspec.Raw:

@@ -170,6 +170,7 @@ class _Submission:
             job_id=self._job_id,
             idempotency_key=self._key,
             label=options.label,
+            open=options.open,
             metadata=options.metadata,
         )
 

@@ -109,6 +109,23 @@ def take(lines: bytes, outcome: Outcome | None, skip: int, most: int) -> tuple[b
     return b"".join(taken), len(taken)
 
 
+def divided(blocks: Sequence[Block], at: int) -> tuple[list[Block], list[Block]]:
+    """The blocks of the items before index `at`, and of those from there on; one may have to be cut for it."""
+    before: list[Block] = []
+    after: list[Block] = []
+    for block in blocks:
+        if block.stop <= at:
+            before.append(block)
+        elif block.first >= at:
+            after.append(block)
+        else:
+            count = at - block.first
+            end = cut(block.lines, 0, count)
+            before.append(Block(block.first, count, block.lines[:end]))
+            after.append(Block(at, block.count - count, block.lines[end:]))
+    return before, after
+
+
 def cut(lines: bytes, start: int, most: int) -> int:
     """Where `most` lines from offset `start` on end, or the end of `lines`."""
     end = start

@@ -130,7 +130,14 @@ class JobStore(Protocol):
         ...
 
     async def save_job(self, job: Job) -> None:
-        """Write the job's state over what was there; nothing if it is gone.  What it was born with stays."""
+        """Write the job's state over what was there, but for its total and what it was born with."""
+        ...
+
+    async def append_items(self, job_id: str, blocks: Sequence[Block], files: Sequence[str] = ()) -> None:
+        """Add items, which name `files`, behind those of the job; its total grows by theirs.
+
+        Conflict if the job is gone, finished or sealed, or if they do not follow on those it has.
+        """
         ...
 
     async def delete_job(self, job_id: str) -> None:

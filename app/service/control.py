@@ -43,6 +43,17 @@ class Control:
             raise _too_late(view)
         return view
 
+    async def seal(self, job_id: str) -> JobView:
+        """No more items will come; harmless if the job is sealed, or has finished."""
+        view = await self._jobs.get(job_id)
+        if live := self._dispatcher.live.get(job_id):
+            async with live.growing:
+                pass  # what is on its way is one of its items
+            if not live.job.status.finished:
+                await self._dispatcher.change(live, replace(live.job, sealed=True))
+            view = await self._jobs.get(job_id)
+        return view
+
     def is_paused(self, pool: PoolName) -> bool:
         return pool in self._dispatcher.paused_pools
 

@@ -52,9 +52,11 @@ class Dispatcher:
         self._clock = clock
         self._items = ItemCache(store)
         self._scheduler = Scheduler(engine.pools(), self._items, self._resume, self.pump, engine.tasks, clock)
+        self.scheduler = self._scheduler
+        """Who is served when: to look at."""
         self._chunks: dict[int, LiveJob] = {}
         self._writer = Writer(store, clock, self._stored)
-        self.stored = self._writer.stored
+        self.stored, self.touch = self._writer.stored, self._writer.touch
         self._deadlines = Deadlines(clock, partial(self._halt, why=Event.TIMED_OUT))
         self._accepting = True
         self._waiting = 0
@@ -91,8 +93,9 @@ class Dispatcher:
 
     async def _resume(self, live: LiveJob) -> None:
         """Find out which items of a job of before the restart have no result, and what befell them."""
+        notes = await self._store.notes(live.job.id)
         done = await self._store.done_ranges(live.job.id)
-        live.resume(holes(live.job.counts.total, done), await self._store.notes(live.job.id))
+        live.resume(holes(live.job.counts.total, done), notes)
 
     async def drain(self, seconds: float) -> None:
         """Start nothing new, and give what runs this long to end."""
@@ -159,11 +162,6 @@ class Dispatcher:
         """Have items that a worker has not begun come back."""
         for chunk_id in live.chunks:
             self._engine.recall(chunk_id)
-
-    @property
-    def scheduler(self) -> Scheduler:
-        """Who is served when: to look at."""
-        return self._scheduler
 
     @property
     def backlog(self) -> bool:

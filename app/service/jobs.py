@@ -22,6 +22,7 @@ from app.domain.halt import Receipt
 from app.domain.item import Block, Page, View, files_named
 from app.domain.job import Counts, Event, Job, Options, Status, kept_seconds, step
 from app.domain.store import Extent, JobStore, Query
+from app.service.admission import Admission, Limits
 from app.service.dispatcher import Dispatcher
 from app.service.feed import Bell
 from app.service.live import LiveJob
@@ -50,6 +51,8 @@ class Draft:
     label: str | None = None
     metadata: Mapping[str, Any] | None = None
     retry_of: str | None = None
+    open: bool = False
+    """Whether more items will come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +61,6 @@ class Accepted:
 
     job_id: str
     replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much may wait here."""
-
-    jobs_max: int
-    queued_items_max: int
 
 
 class Jobs:
@@ -85,7 +80,6 @@ class Jobs:
         self._dispatcher = dispatcher
         self._engine = engine
         self._clock = clock
-        self._limits = limits
         self._sight = Sight(ANYBODY, store, dispatcher.live)
         self.quotas = Quotas(store, dispatcher.live, clock)
         self._uploading: set[str | None] = set()
@@ -93,6 +87,7 @@ class Jobs:
         self._ready = asyncio.Event()
         self.closing = asyncio.Event()
         """Set when the service is asked to stop: streams end, and nothing new is taken."""
+        self.admission = Admission(dispatcher, self.closing, limits)
 
     def of(self, caller: Caller) -> "Jobs":
         """The service as this caller has it."""
@@ -135,20 +130,12 @@ class Jobs:
             raise Unavailable("The service is starting and looks for unfinished jobs.", retry_after_seconds=1)
 
     def check_open(self) -> None:
-        """Whether a submission would be taken, told before its body is read.
+        """Whether a submission would be taken, told before its body is read."""
+        self.admission.check_job()
 
-        Unavailable if not, or what is wrong with the storage.
-        """
-        if self._dispatcher.trouble is not None:
-            raise self._dispatcher.trouble
-        if self.closing.is_set():
-            raise Unavailable("The service is stopping and takes no new jobs.", retry_after_seconds=5)
-        jobs = len(self._dispatcher.live)
-        if jobs >= self._limits.jobs_max:
-            raise Unavailable(f"{jobs} jobs wait already.", retry_after_seconds=10)
-        waiting = self._dispatcher.waiting_items()
-        if waiting >= self._limits.queued_items_max:
-            raise Unavailable(f"{waiting} items wait already.", retry_after_seconds=10)
+    async def check_files(self, task: str, files: Sequence[str]) -> None:
+        """Invalid if these files, named by items of the task, are not all the caller's."""
+        await self._sight.check_files(self.task(task), files)
 
     async def submit(self, draft: Draft, blocks: Sequence[Block]) -> Accepted:
         """Take a job whose items are at hand.  The same id or key with the same content is the same job."""
@@ -257,10 +244,11 @@ class Jobs:
             label=draft.label,
             metadata=draft.metadata,
             submitted_by=self._sight.caller.name,
+            sealed=not draft.open,
             retry_of=draft.retry_of,
             fingerprint=draft.fingerprint,
         )
-        if total:
+        if total or draft.open:
             return job
         status = step(job.status, Event.ALL_DONE)
         expires_at = now + timedelta(seconds=kept_seconds(job.options, status, job.counts))

@@ -3,6 +3,7 @@
 Invariant: every item is in exactly one place: waiting, with a worker, in the log, or dropped.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -81,6 +82,8 @@ class LiveJob:
         """Of its log as it is stored; None if that is to be read first."""
         self.unwritten = 0
         """Segments that are on their way to the store."""
+        self.growing = asyncio.Lock()
+        """Held while items are added: until then it cannot end."""
         self.resumed = todo is not None
         """Whether it is known which items wait."""
         counts = job.counts
@@ -124,7 +127,7 @@ class LiveJob:
     @property
     def idle(self) -> bool:
         """Nothing is with a worker or on its way to the store."""
-        return not self._busy and not self.unwritten
+        return not self._busy and not self.unwritten and not self.growing.locked()
 
     @property
     def _busy(self) -> bool:
@@ -134,7 +137,8 @@ class LiveJob:
     @property
     def over(self) -> bool:
         """Nothing more will run."""
-        return self.halt is not None or self.job.counts.done == self.job.counts.total
+        counts = self.job.counts
+        return self.halt is not None or (self.job.sealed and counts.done == counts.total)
 
     @property
     def next_alone(self) -> bool:
@@ -154,6 +158,19 @@ class LiveJob:
             if note.error is not None and self.single_out(note.index):
                 self.trouble(note.index).attempts += 1
                 self.trouble(note.index).deaths += note.death
+
+    def grow(self, count: int) -> None:
+        """So many more items are stored, and wait."""
+        first = self.job.counts.total
+        self.job = replace(self.job, counts=replace(self.job.counts, total=first + count))
+        if self.halt is not None:
+            self._dropped += count
+            return
+        self._waiting += count
+        if self.todo and self.todo[-1][1] == first:
+            first, _ = self.todo.pop()
+        if self.resumed:
+            self.todo.append((first, self.job.counts.total))
 
     def next_items(self, workers: int) -> tuple[int, int]:
         """(first index, how many) to send next."""
@@ -286,7 +303,7 @@ class LiveJob:
         failed = sum(segment.failed for segment in segments)
         counts = replace(counts, succeeded=counts.succeeded + done - failed, failed=counts.failed + failed)
         job = replace(self.job, counts=counts)
-        last = not self._busy and self.unwritten == len(segments)
+        last = not self._busy and self.unwritten == len(segments) and not self.growing.locked()
         if job.sealed and counts.done == counts.total:
             # A cancelled job whose last items came in before the worker was stopped has nothing left to cancel,
             # but who asked was promised `cancelled`.

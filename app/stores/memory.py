@@ -111,8 +111,16 @@ class MemoryStore:
         return [job for job in self._jobs.values() if not job.status.finished]
 
     async def save_job(self, job: Job) -> None:
-        if job.id in self._jobs:
-            self._jobs[job.id] = _at_rest(job)
+        if stored := self._jobs.get(job.id):
+            self._jobs[job.id] = _of_total(_at_rest(job), stored.counts.total)
+
+    async def append_items(self, job_id: str, blocks: Sequence[Block], files: Sequence[str] = ()) -> None:
+        job = self._jobs.get(job_id)
+        if job is None or job.sealed or job.status.finished or job.counts.total != blocks[0].first:
+            raise Conflict(f"Job {job_id!r} takes no items from {blocks[0].first} on.")
+        self._items[job_id].extend(blocks)
+        self._file_uses |= {(file_id, job_id) for file_id in files}
+        self._jobs[job_id] = _of_total(job, blocks[-1].stop)
 
     async def delete_job(self, job_id: str) -> None:
         for of_jobs in (self._jobs, self._items, self._logs, self._digests):
@@ -288,6 +296,10 @@ class MemoryStore:
 def _at_rest(job: Job) -> Job:
     """The job as it is read back: nothing of it runs."""
     return replace(job, counts=replace(job.counts, running=0))
+
+
+def _of_total(job: Job, total: int) -> Job:
+    return replace(job, counts=replace(job.counts, total=total))
 
 
 def _matches(job: Job, query: Query) -> bool:

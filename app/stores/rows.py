@@ -20,7 +20,9 @@ JOB_COLUMNS = (
 )  # fmt: skip
 FILE_COLUMNS = ("id", "uploaded_by", "size_bytes", "name", "media_type", "created_at")
 _BORN_WITH = {"id", "task", "submitted_by", "retry_of", "fingerprint", "created_at"}
-CHANGING_COLUMNS = tuple(column for column in JOB_COLUMNS if column not in _BORN_WITH)
+_GROWS = {"total"}
+"""By items, and with them only."""
+CHANGING_COLUMNS = tuple(column for column in JOB_COLUMNS if column not in _BORN_WITH | _GROWS)
 """To write the others too, though they stay as they are, would write their indexes anew."""
 
 

@@ -157,6 +157,19 @@ class SqliteStore:
     async def save_job(self, job: Job) -> None:
         await self._database.write(lambda connection: _update_job(connection, job))
 
+    async def append_items(self, job_id: str, blocks: Sequence[Block], files: Sequence[str] = ()) -> None:
+        def change(connection: sqlite3.Connection) -> None:
+            grown = connection.execute(
+                "UPDATE jobs SET total = ? WHERE id = ? AND total = ? AND NOT sealed AND ended_at IS NULL"
+                " RETURNING owner",
+                (blocks[-1].stop, job_id, blocks[0].first),
+            ).fetchall()
+            if not grown:
+                raise Conflict(f"Job {job_id!r} takes no items from {blocks[0].first} on.")
+            _insert_blocks(connection, grown[0]["owner"], blocks, files)
+
+        await self._database.write(change)
+
     async def delete_job(self, job_id: str) -> None:
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM tombstones WHERE job_id = ?", (job_id,))

@@ -30,6 +30,11 @@ RULES = {
         SELECT id, status, ended_at, expires_at FROM jobs
         WHERE (status IN ('completed', 'failed', 'cancelled', 'expired')) != (ended_at IS NOT NULL)
         OR (ended_at IS NULL) != (expires_at IS NULL)""",
+    "job {}: it is completed, and could get more items": """
+        SELECT id FROM jobs WHERE status = 'completed' AND NOT sealed""",
+    "job {}: it is {}, and its first item started at {}": """
+        SELECT id, status, started_at FROM jobs WHERE status IN ('queued', 'running')
+        AND (status = 'running') != (started_at IS NOT NULL)""",
     "job {}: created at {}, started at {}, ended at {}, in no order": """
         SELECT id, created_at, started_at, ended_at FROM jobs
         WHERE started_at < created_at OR ended_at < coalesce(started_at, created_at) OR expires_at < ended_at""",

@@ -138,6 +138,24 @@ def _switched(api: httpx.Client, verb: str) -> Responses:
     yield from _without_a_job(api, "POST", f"/{verb}")
 
 
+@call("POST /v1/jobs/{job_id}/items")
+def append_items(api: httpx.Client) -> Responses:
+    job_id = document_of(api.post("/v1/jobs", json={"task": "sqrt", "items": [], "open": True}))["id"]
+    place = f"/v1/jobs/{job_id}/items?offset=0"
+    yield api.post(place, json=[1, 4])
+    yield api.post(place, json=[9])
+    yield api.post(place, content="a=b", headers=FORM)
+    yield api.post(f"/v1/jobs/{job_id}/items", json=[1])
+    api.post(f"/v1/jobs/{job_id}/seal")
+    yield from _without_a_job(api, "POST", "/items?offset=0")
+
+
+@call("POST /v1/jobs/{job_id}/seal")
+def seal_job(api: httpx.Client) -> Responses:
+    yield api.post(f"/v1/jobs/{finished(api)}/seal")
+    yield from _without_a_job(api, "POST", "/seal")
+
+
 @call("POST /v1/jobs/{job_id}/retry")
 def retry_job(api: httpx.Client) -> Responses:
     job_id = finished(api)

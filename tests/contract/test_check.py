@@ -115,6 +115,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "an end that is none": (job("cancelled = 2", "cancelled"), "2 of its 3 items"),
     "completed with a rest": (job("status = 'completed'", "cancelled"), "3 items were cancelled"),
     "no end": (job("ended_at = NULL, expires_at = NULL"), "job done: it is completed"),
+    "an end that is open": (job("sealed = 0"), "job done: it is completed, and could get more items"),
+    "a start that was none": (job("status = 'running', started_at = NULL", "half"), "half: it is running"),
     "an end too early": (job("ended_at = '2001'"), "in no order"),
     "never to expire": (job("expires_at = NULL"), "expires_at None"),
     "a wrong count": (job("succeeded = 2", "half"), "job half: it counts 2 succeeded"),

@@ -54,6 +54,7 @@ CALLS: dict[str, Call] = {
     "count_jobs": lambda store: store.count_jobs(),
     "unfinished_jobs": lambda store: store.unfinished_jobs(),
     "save_job": lambda store: store.save_job(a_job(status=Status.RUNNING)),
+    "append_items": lambda store: store.append_items("open", [a_block(3, 1), a_block(4, 2)], ["f"]),
     "delete_job": lambda store: store.delete_job("done"),
     "tombstone": lambda store: store.tombstone("gone"),
     "done_ranges": lambda store: store.done_ranges("j"),
@@ -103,6 +104,7 @@ async def _fill(store: SqliteStore) -> None:
         await store.create_job(a_job(job_id, expires_at=NOON), [a_block()])
         await store.expire_jobs(NOON, 1)
     await store.create_job(DONE, [a_block()], "done")
+    await store.create_job(a_job("open", sealed=False), [a_block()])
     await store.begin_upload("up")
     await store.add_blocks("up", [a_block()])
     await store.add_file(FILE)

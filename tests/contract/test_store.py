@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -273,7 +274,7 @@ def test_unfinished_jobs_are_oldest_first(five_jobs: JobStore, run: Run) -> None
 def test_a_saved_job_is_as_it_was_saved(store: JobStore, run: Run) -> None:
     """Its items, its results and its place in lists stay."""
     born = {name: getattr(FULL_JOB, name) for name in ("task", "submitted_by", "retry_of", "fingerprint")}
-    run(store.create_job(a_job("full", **born), [a_block()], "key"))
+    run(store.create_job(a_job("full", total=7, **born), [a_block()], "key"))
     run(store.create_job(a_job("later"), [a_block()]))
     run(store.append_results([Log("full").segment(0, [False])], [], {}))
 
@@ -284,6 +285,49 @@ def test_a_saved_job_is_as_it_was_saved(store: JobStore, run: Run) -> None:
     assert run(store.done_ranges("full")) == [(0, 1)]
     assert [job.id for job in run(store.list_jobs(Query(10)))] == ["later", "full"]
     assert run(store.get_job("later")) == a_job("later")
+
+
+def test_items_are_added_to_an_open_job(store: JobStore, run: Run) -> None:
+    """Behind those it has; its total is that of its items, whatever is saved meanwhile."""
+    run(store.create_job(a_job(sealed=False), [a_block()]))
+
+    run(store.append_items("j", [a_block(3, 2), a_block(5, 1)], ["f"]))
+    run(store.save_job(a_job(sealed=False, status=Status.RUNNING)))
+
+    job = run(store.get_job("j"))
+    assert job is not None
+    assert (job.counts.total, job.status) == (6, Status.RUNNING)
+    assert [run(store.read_block("j", index)) for index in (2, 4, 5)] == [
+        a_block(),
+        a_block(3, 2),
+        a_block(5, 1),
+    ]
+    assert run(store.forget_files(["f"])) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "first"),
+    [
+        ({"sealed": True}, 3),
+        ({"sealed": False}, 2),
+        ({"sealed": False}, 4),
+        ({"sealed": False, "status": Status.EXPIRED, "ended_at": NOON, "expires_at": NOON}, 3),
+    ],
+)
+def test_a_job_takes_only_items_that_follow_while_it_is_open(
+    store: JobStore, run: Run, members: dict[str, Any], first: int
+) -> None:
+    """Conflict else, also where there is no job, and nothing changes."""
+    job = a_job(**members)
+    run(store.create_job(job, [a_block()]))
+
+    for job_id in ("j", "none"):
+        with pytest.raises(Conflict):
+            run(store.append_items(job_id, [a_block(first, 1)], ["f"]))
+
+    assert run(store.get_job("j")) == job
+    assert run(store.read_block("j", 3)) is None
+    assert run(store.forget_files(["f"])) == ["f"]
 
 
 def test_saving_a_job_that_is_gone_does_not_bring_it_back(store: JobStore, run: Run) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from app.domain.errors import ServiceError
+from app.service.admission import Limits
 from app.service.control import Control
 from app.service.dispatcher import Dispatcher
-from app.service.jobs import Jobs, Limits
+from app.service.jobs import Jobs
 from app.service.retention import Keeping, Retention
 from app.service.space import Space
 from app.stores.memory import MemoryStore
