@@ -15,7 +15,7 @@ from tests.conftest import serving
 
 BUDGET = int(os.environ.get("FUZZ_BUDGET", "1"))
 """How many times the usual number of cases."""
-EXAMPLES = 15
+EXAMPLES = 10
 CASES_MIN = 2_000
 SEED = 20261122
 
@@ -35,6 +35,7 @@ def test_the_service_is_as_its_openapi_document_says(service: Server, tmp_path: 
         *("--config-file", str(Path(__file__).with_name("schemathesis.toml"))),
         *("run", f"{service.url}/openapi.json"),
         *("--seed", str(SEED), "--max-examples", str(EXAMPLES * BUDGET), "--generation-database", "none"),
+        *("--exclude-path", "/v1/events"),  # which has no end, so each case would take until its time is out
         *("--request-timeout", "30", "--continue-on-failure", "--no-shrink"),
         *("--warnings", "off", "--no-color"),
     ]
