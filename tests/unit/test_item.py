@@ -15,6 +15,7 @@ from app.domain.item import (
     Page,
     Segment,
     cut,
+    divided,
     failure_line,
     files_named,
     holes,
@@ -177,3 +178,20 @@ def test_a_file_is_seen_however_its_name_is_written() -> None:
     assert files_named(f'["{escaped}"]\n'.encode()) == [name]
     assert files_named(f'["{name.replace("s", chr(92) + "u0073")}"]'.encode()) == [name]
     assert files_named(b'"sha256-00"', rb'"\\u0073ha256-"') == []
+
+
+@pytest.mark.parametrize("at", range(9))
+def test_blocks_are_divided_at_any_item(at: int) -> None:
+    """A block is cut where that is within it, and no line is lost."""
+    blocks = [Block(2, 3, b"a\nbb\nc\n"), Block(5, 2, b"d\nee\n")]
+
+    before, after = divided(blocks, at)
+
+    assert b"".join(block.lines for block in before + after) == b"a\nbb\nc\nd\nee\n"
+    assert [index for block in before for index in range(block.first, block.stop)] == list(
+        range(2, min(at, 7))
+    )
+    assert [index for block in after for index in range(block.first, block.stop)] == list(
+        range(max(at, 2), 7)
+    )
+    assert all(block.lines.count(b"\n") == block.count for block in before + after)

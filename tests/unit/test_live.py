@@ -1,10 +1,13 @@
 """An unfinished job in memory: each item is in one place."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.domain.engine import Chunk
+from app.domain.job import Status
 from app.service.live import LiveJob
-from tests.builders import a_job
+from tests.builders import NOON, a_job
 
 
 def a_live_job(total: int) -> LiveJob:
@@ -49,3 +52,27 @@ def test_what_is_out_is_with_workers_until_it_is_heard_of() -> None:
     live.sent(Chunk(1, "sqrt", b"{}", 0, 2, b"1\n2\n"))
 
     assert (live.out, live.waiting) == (2, 1)
+
+
+@pytest.mark.parametrize("sent", [0, 3])
+def test_items_that_come_later_wait_behind_those_there_are(sent: int) -> None:
+    """In one range with the last ones, if these wait."""
+    live = LiveJob(a_job(total=3, sealed=False), [(0, 3)], "cpu", 1, now=0.0)
+    if sent:
+        live.sent(Chunk(1, "sqrt", b"{}", 0, sent, b"1\n2\n3\n"))
+
+    live.grow(2)
+
+    assert list(live.todo) == [(sent, 5)]
+    assert (live.waiting, live.counts.total) == (5 - sent, 5)
+
+
+def test_an_open_job_is_not_over_with_its_last_result() -> None:
+    """Before the seal; and it cannot end while items are on their way."""
+    live = LiveJob(a_job(total=0, sealed=False), [], "cpu", 1, now=0.0)
+
+    assert not live.over
+    assert live.after((), NOON).status is Status.QUEUED
+    live.job = replace(live.job, sealed=True)
+    assert live.over
+    assert live.after((), NOON).status is Status.COMPLETED
