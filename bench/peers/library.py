@@ -66,8 +66,9 @@ class Command:
         self._process.wait()
 
 
-def redis_url() -> str:
-    return os.environ[REDIS]
+def redis_url(database: int = 0) -> str:
+    """Of one of the broker's databases, waited for as long as the caller says: redis-py would give up after seconds."""
+    return f"{os.environ[REDIS]}/{database}?socket_timeout=600"
 
 
 def items_are_long() -> bool:

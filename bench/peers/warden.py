@@ -22,13 +22,15 @@ from bench.peers.redis import redis
 from bench.server import ROOT
 
 PROBE_SECONDS_MAX = 420.0
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Ray listens on the address of the machine otherwise, also where it is told of no other."""
 LONG_CASES = frozenset({"long", "kill", "unpicklable", "hang", "restart"})
 
 
 def main(name: str, case: str, scale: str, folder: Path) -> int:
     """The probe's exit status."""
     peer = BY_NAME[name]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)} | LOOPBACK_ONLY
     if case in LONG_CASES:
         environment[LONG] = "1"
     with ExitStack() as stack:

@@ -18,7 +18,7 @@ from bench.peers.library import LIMIT_SECONDS, WORKERS, Command, Failed, Pending
 CHUNK = 100
 SECONDS_MAX = 300
 
-app = App("peers", broker=f"{redis_url()}/0", backend=f"{redis_url()}/1")
+app = App("peers", broker=redis_url(), backend=redis_url(1))
 app.conf.update(
     worker_concurrency=WORKERS,
     worker_prefetch_multiplier=1 if items_are_long() else 128,

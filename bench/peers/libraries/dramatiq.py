@@ -19,8 +19,8 @@ from bench.peers.library import LIMIT_SECONDS, WORKERS, Command, Failed, Pending
 SECONDS_MAX = 300.0
 MS = 1_000
 
-broker = RedisBroker(url=f"{redis_url()}/0")
-broker.add_middleware(Results(backend=RedisBackend(url=f"{redis_url()}/1")))
+broker = RedisBroker(url=redis_url())
+broker.add_middleware(Results(backend=RedisBackend(url=redis_url(1))))
 dramatiq.set_broker(broker)
 
 

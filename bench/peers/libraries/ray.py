@@ -2,6 +2,7 @@
 
 One call is a remote task.  Many at once go through its `multiprocessing.Pool`, whose `map` puts many items into each
 task: its design patterns warn of tasks that are too small (docs.ray.io, ray-core/patterns/too-fine-grained-tasks).
+The warden tells it that there is no cluster, as it assumes elsewhere than on Linux: then it listens on loopback only.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,6 @@ class Ray:
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",
-            _node_ip_address="127.0.0.1",
         )
         self._call = ray.remote(max_retries=0)(functions.call)
 
