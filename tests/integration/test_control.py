@@ -321,6 +321,18 @@ def test_a_forced_cancellation_ends_running_items_at_once(api: httpx.Client) -> 
     assert ran(api, "sqrt", [4])[0]["output"] == 2.0
 
 
+def test_a_forced_cancellation_asks_no_item(tmp_path: Path) -> None:
+    """One that would end well when it is asked to end has no result."""
+    with watching(tmp_path, processes="1") as watched:
+        item = {"x": 0, "path": str(tmp_path / "began"), "seconds": 60, "stubborn": True}
+        job = watched.job(watched.submit("nap_noted", [item]))
+        eventually((tmp_path / "began").exists, 20, "the item runs")
+
+        told(watched.api, job, "cancel?force=1")
+
+        assert watched.ended(job["id"], "cancelled")["counts"]["cancelled"] == 1
+
+
 def test_force_may_follow_on_a_kind_cancellation(api: httpx.Client) -> None:
     """Who has waited long enough asks again."""
     job = submitted(api, "hold_gil", [60])
