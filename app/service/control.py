@@ -44,12 +44,15 @@ class Control:
         return view
 
     async def seal(self, job_id: str) -> JobView:
-        """No more items will come; harmless if the job is sealed, or has finished."""
+        """No more items will come; harmless if the job is sealed, has finished, or is being ended.
+
+        The latter stays as it is: who was refused the rest of the items is not to be told that all are done.
+        """
         view = await self._jobs.get(job_id)
         if live := self._dispatcher.live.get(job_id):
             async with live.growing:
                 pass  # what is on its way is one of its items
-            if not live.job.status.finished:
+            if not live.job.status.finished and live.halt is None:
                 await self._dispatcher.change(live, replace(live.job, sealed=True))
             view = await self._jobs.get(job_id)
         return view

@@ -8,13 +8,17 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+import msgspec
+
 from app.api.streaming import Unfinished, follow
 from app.domain.errors import Conflict, Gone, NotFound, ServiceError
 from app.domain.item import Block, View
 from app.domain.job import Job, Options, Status
+from app.service.inputs import Select, Selection
 from app.service.jobs import Accepted, Draft
+from app.service.retry import retry
 from app.service.view import JobView
-from tests.simulation.fate import draw
+from tests.simulation.fate import Item, draw
 from tests.simulation.invariants import Prefixes, Violation, check_results, check_view, hold
 
 if TYPE_CHECKING:
@@ -25,6 +29,8 @@ PAUSE_SECONDS = (0.01, 1.0)
 VIEWS = [
     View(order, outcome) for order in ("completion", "index") for outcome in (None, "failed", "succeeded")
 ]
+
+decode = msgspec.json.Decoder().decode
 
 T = TypeVar("T")
 Way = Literal["at once", "streamed"]
@@ -56,6 +62,12 @@ class Caller:
         self._items = [draw(chance, n) for n in range(chance.choice((0, 1, 5, chance.randint(1, ITEMS_MAX))))]
         self._options = _options(chance)
         self._task = chance.choice(("work", "work", "wait"))
+        self._opens = chance.random() < 0.25
+        """Whether it submits the job open, and appends most of its items."""
+        self._sent = chance.randint(0, len(self._items)) if self._opens else len(self._items)
+        """How many items the job has, as far as it was told."""
+        self._first_part = self._items[: self._sent]
+        self._retries: Select | None = chance.choice(("failed", "cancelled", None, None, None))
         self._first_sent_at: datetime | None = None
         self._job_id: str | None = None
         self._cancelled = False
@@ -81,7 +93,7 @@ class Caller:
             if self._job_id is None:
                 self._job_id = await self._submit(life)
             works = [self._follow(life, view) for view in self._views]
-            await _all([self._watch(life), self._meddle(life), *works])
+            await _all([self._watch(life), self._meddle(life), self._grow(life, self._job_id), *works])
             await self._finish(life)
         except Gone:
             pass  # that only finished jobs expire is checked where it happens
@@ -143,17 +155,29 @@ class Caller:
             options=self._options,
             params={},
             fingerprint=f"fingerprint {self._name}",
+            open=self._opens,
             job_id=f"job-{self._name}" if self._identity == "id" else None,
             idempotency_key=f"key-{self._name}" if self._identity == "key" else None,
         )
 
     def _blocks(self) -> Sequence[Block]:
         """Of seven items at most."""
-        lines = [item.line() + b"\n" for item in self._items]
-        return [
-            Block(first, len(lines[first : first + 7]), b"".join(lines[first : first + 7]))
-            for first in range(0, len(lines), 7)
-        ]
+        items = self._first_part
+        return [_block(first, items[first : first + 7]) for first in range(0, len(items), 7)]
+
+    async def _grow(self, life: "Life", job_id: str) -> None:
+        """Append what an open job is to have, some of it twice, and seal it."""
+        if not self._opens:
+            return
+        with suppress(Conflict):  # it has ended, or is about to
+            while self._sent < len(self._items):
+                first = max(0, self._sent - self._chance.choice((0, 0, 5)))
+                block = _block(first, self._items[first : self._sent + self._chance.randint(1, 7)])
+                total = await self._until_it_works(lambda: life.appending.append(job_id, [block]))  # noqa: B023
+                hold(total >= block.stop, "what was appended is there", self, total, block)
+                self._sent = total
+                await asyncio.sleep(self._chance.choice((0.0, 0.01, 1.0)))
+        await self._until_it_works(lambda: life.control.seal(job_id))
 
     # -- Looking
 
@@ -168,7 +192,7 @@ class Caller:
         view = await self._until_it_works(lambda: life.jobs.get(self._job_id or ""))
         self._check(life, view)
         job, before = view.job, self._last
-        hold(job.counts.total == len(self._items), "every item is there", job)
+        hold(self._sent <= job.counts.total <= len(self._items), "every item is there", self._sent, job)
         if before is not None:
             hold(job.counts.done >= before.counts.done, "results stay", before, job)
             hold(self._changed in (None, job.options), "a change stays", self._changed, job)
@@ -204,7 +228,7 @@ class Caller:
         await _all([meddle(life, self._job_id) for meddle in (self._cancel, self._pause, self._change)])
 
     async def _cancel(self, life: "Life", job_id: str) -> None:
-        if self._cancels_after is None or self._cancelled:
+        if self._cancels_after is None:
             return
         await asyncio.sleep(self._cancels_after)
         self._cancelled = True
@@ -212,6 +236,7 @@ class Caller:
         self._check(life, view)
         hold(min(receipt.dropped, receipt.signalled) >= 0, "a receipt counts", receipt)
         self._told_cancelling = view.job.status is Status.CANCELLING
+        self._cancels_after = None
 
     async def _pause(self, life: "Life", job_id: str) -> None:
         """Pause the job for a while; one that was left paused by the last life goes on now."""
@@ -262,6 +287,8 @@ class Caller:
             Status.EXPIRED: self._options.job_timeout_seconds is not None,
         }
         hold(expected[job.status], "a job ends as it was asked to", job)
+        if self._retries is not None:
+            await self._retry(life, job, self._retries)
         if self._deletes:
             self._deleting = True
             await self._until_it_works(lambda: life.jobs.delete(job.id))
@@ -270,6 +297,26 @@ class Caller:
                 await self._until_it_works(lambda: life.jobs.get(job.id))
                 raise Violation(f"what is deleted is gone: {job.id}")
 
+    async def _retry(self, life: "Life", old: Job, select: Select) -> None:
+        """Some items again, as a job of its own, which has just these and ends like any other."""
+        key = f"retry-{self._name}" if self._chance.random() < 0.5 else None
+        log = b"".join(segment.lines for segment in life.store.log(old.id) or ())
+        accepted = await self._until_it_works(
+            lambda: retry(life.jobs, life.inputs, old.id, Selection(select), key)
+        )
+        ended = {result["index"]: "error" in result for result in map(decode, log.splitlines())}
+        chosen = True if select == "failed" else None
+        items = [item for n, item in enumerate(self._items[: old.counts.total]) if ended.get(n) is chosen]
+        job = (await self._until_it_works(lambda: life.jobs.get(accepted.job_id))).job
+        hold(job.counts.total == len(items), "what is retried is what was asked for", old, job, len(items))
+        while not job.status.finished:
+            await asyncio.sleep(self._chance.uniform(0.1, 2.0))
+            job = (await self._until_it_works(lambda: life.jobs.get(accepted.job_id))).job
+        if (log_again := life.store.log(job.id)) is None:
+            return  # it has expired already
+        lines = b"".join(segment.lines for segment in log_again).splitlines()
+        check_results(lines, items, self._options.max_attempts, job, whole=True)
+
     async def _until_it_works(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask again after every error that may pass."""
         while True:
@@ -277,6 +324,10 @@ class Caller:
                 return await ask()
             except ServiceError:
                 await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
+
+
+def _block(first: int, items: Sequence[Item]) -> Block:
+    return Block(first, len(items), b"".join(item.line() + b"\n" for item in items))
 
 
 def _options(chance: random.Random) -> Options:

@@ -18,8 +18,10 @@ from typing import Any
 
 from app.domain.errors import ServiceError
 from app.service.admission import Limits
+from app.service.appending import Appending
 from app.service.control import Control
 from app.service.dispatcher import Dispatcher
+from app.service.inputs import Inputs
 from app.service.jobs import Jobs
 from app.service.retention import Keeping, Retention
 from app.service.space import Space
@@ -89,6 +91,10 @@ class Life:
         limits = Limits(jobs_max=1000, queued_items_max=100_000)
         self.jobs = Jobs(as_store(self.store), self.dispatcher, self.engine, self.clock, limits, self._new_id)
         self.control = Control(self.jobs, self.dispatcher)
+        self.appending = Appending(
+            self.jobs, as_store(self.store), self.dispatcher, self.clock, items_max=100_000
+        )
+        self.inputs = Inputs(as_store(self.store), self.jobs)
         disk = _NoDisk()
         space = Space(disk, used_bytes_max=None, free_bytes_min=0)
         keeping = Keeping(tombstones=7 * 86400.0, keys=86400.0, files=86400.0)
