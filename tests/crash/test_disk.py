@@ -102,7 +102,8 @@ def test_work_pauses_while_the_disk_fails_and_goes_on_by_itself(
             problem_of(api.put("/v1/jobs/mine?task=square", content=b"3\n"), status)
             assert api.get("/livez").status_code == api.get("/readyz").status_code == 200
             assert len(lines_of(api.get(job["links"]["results"]).content)) == before["succeeded"]
-            assert counts(api, job) == before
+            # What waited in a worker may go back meanwhile, but nothing is done.
+            assert counts(api, job)["succeeded"] == before["succeeded"]
 
         done = ended(api, job["id"])
         log = api.get(job["links"]["results"]).content
