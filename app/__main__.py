@@ -62,12 +62,16 @@ def _key(arguments: argparse.Namespace, file: Path | None) -> int:
 def _serve(settings: "Settings") -> int:
     import logging
 
-    from app.main import serve
+    from app.ownership import owned
+    from app.pool import launched
     from workers.forker import PoolError
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     try:
-        serve(settings)
+        with owned(settings.data_dir), launched(settings) as pool:
+            from app.main import serve  # takes half a second, in which the zygote loads the tasks
+
+            serve(settings, pool)
     except PoolError as error:
         sys.stderr.write(f"{error}\n")
         return NO_TASKS

@@ -1,19 +1,16 @@
 """Composition root: settings → store, pool, service, application, server.
 
-Invariant: only this module names concrete stores, engines and settings.
+Invariant: only this module names concrete stores, engines and settings; the pool is made in `app.pool`, which it is
+given, so that tasks are loaded while this module is imported.
 """
 
 import asyncio
-import fcntl
 import logging
-import os
 import secrets
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -25,8 +22,8 @@ from app.api.server import Server, bound
 from app.api.traffic import Timed, Traffic
 from app.domain.caller import Quota
 from app.domain.clock import SystemClock
-from app.domain.errors import ServiceError
 from app.domain.histogram import Histogram
+from app.pool import Launched
 from app.service.access import Access
 from app.service.admission import Limits
 from app.service.appending import Appending
@@ -49,8 +46,6 @@ from app.stores.keys import KeyFile
 from app.stores.secret import kept_secret
 from app.stores.sqlite import SqliteStore
 from workers.files import Blobs
-from workers.limits import ChildLimits, cpu_limit, default_processes
-from workers.memory import Cgroup, MemoryGuard
 from workers.pool import Pool
 
 COMMIT_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.010, 0.020, 0.050, 0.100, 0.500, 2.0)
@@ -61,41 +56,15 @@ STALLED_SECONDS = 1
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def owned(directory: Path) -> Iterator[None]:
-    """Hold the data directory; ServiceError if another process does."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            raise ServiceError(
-                f"{directory} belongs to a Millpond that runs (process {owner});"
-                " stop it, or set MILLPOND_DATA_DIR to another directory"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def build(settings: Settings) -> tuple[Server, "Service"]:
-    """Everything, wired; nothing opened or started."""
+def build(settings: Settings, launched: Launched) -> tuple[Server, "Service"]:
+    """Everything, wired; nothing opened, and nothing started but the loading of the tasks."""
+    engine, blobs = launched.pool, launched.blobs
     clock = SystemClock()
-    blobs = Blobs(settings.data_dir.absolute() / "files", durable=settings.durability == "power")
     watchdog = Watchdog()
     timed = Timed(Histogram(COMMIT_BOUNDS), watchdog.lag)
     store = SqliteStore(settings.data_dir / "millpond.sqlite", settings.durability, timed.commits.note)
-    guard = MemoryGuard(Cgroup.find())
-    sizes = {
-        "cpu": settings.processes or default_processes(cpu_limit(), guard.limit_bytes),
-        "io": settings.io_processes,
-    }
     directory = DataDirectory(settings.data_dir)
     space = Space(directory, used_bytes_max=settings.max_disk_bytes, free_bytes_min=settings.min_free_bytes)
-    engine = Pool(sizes, settings.tasks, blobs, _limits(settings, guard), guard)
     dispatcher = Dispatcher(store, engine, clock)
     jobs = Jobs(store, dispatcher, engine, clock, Limits(settings.max_jobs, settings.max_queued_items))
     inspection = Inspection(store, dispatcher, engine)
@@ -223,14 +192,6 @@ def _access(settings: Settings, keys: KeyFile | None) -> Access:
     return Access(keys, quota, Seal(secret), SystemClock(), settings.session_seconds)
 
 
-def _limits(settings: Settings, guard: MemoryGuard) -> ChildLimits:
-    return ChildLimits(
-        settings.max_tasks_per_child or sys.maxsize,
-        settings.max_memory_per_child,
-        settings.worker_memory_bytes or guard.headroom_bytes(),
-    )
-
-
 def _retention(settings: Settings, store: SqliteStore, directory: DataDirectory, space: Space) -> Retention:
     keeping = Keeping(
         tombstones=settings.tombstone_seconds,
@@ -240,9 +201,9 @@ def _retention(settings: Settings, store: SqliteStore, directory: DataDirectory,
     return Retention(store, directory, space, SystemClock(), keeping, settings.prune_seconds)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, launched: Launched) -> None:
     """Run until SIGTERM or SIGINT.  Ends by that signal, once everything is put away."""
-    with owned(settings.data_dir), bound(settings.host, settings.port) as listener:
-        server, service = build(settings)
+    with bound(settings.host, settings.port) as listener:
+        server, service = build(settings, launched)
         with service.opened():
             server.serve_on(listener)

@@ -59,13 +59,30 @@ class Forker:
         self._requests: deque[tuple[int, socket.socket, int]] = deque()
         """Workers to fork, each with its end of the connection and its recorder."""
         self._closed = False
+        self._launched: socket.socket | None = None
+        """The control socket of a zygote that nobody has waited for yet."""
+
+    def launch(self) -> None:
+        """Have a zygote load the tasks; `start` waits for it."""
+        self._launched, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = self._popen(theirs.fileno())
+
+    def end(self) -> None:
+        """Kill a zygote that was launched and that nobody waited for."""
+        if self._launched is not None:
+            self._process.kill()
+            self._process.wait()
+            self._launched.close()
+            self._launched = None
 
     async def start(self) -> None:
         """Return when the zygote has loaded the tasks.  PoolError with the reason, and no process, if it cannot."""
         self._loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = self._popen(theirs.fileno())
+        if self._launched is None:
+            self.launch()
+        assert self._launched is not None
+        ours, self._launched = self._launched, None
         try:
             await self._await_ready(ours)
         except BaseException:

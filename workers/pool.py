@@ -15,7 +15,7 @@ import mmap
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -82,14 +82,28 @@ class Pool:
         self._pressed = False
         """Whether memory is short, and no item should start."""
 
-    async def start(self, listener: Listener) -> None:
-        """Start the zygote and every worker.  PoolError if the tasks cannot be loaded; then nothing runs."""
-        self._listener = listener
-        self._loop = asyncio.get_running_loop()
+    @contextlib.contextmanager
+    def launched(self) -> Iterator[None]:
+        """Have the zygote load the tasks before there is a loop to `start` in; without a start it ends with this."""
+        self._prepare()
+        self._forker.launch()
+        try:
+            yield
+        finally:
+            self._forker.end()
+
+    def _prepare(self) -> None:
         self._memory_fd = os.memfd_create("marks")
         os.ftruncate(self._memory_fd, WORKERS_MAX * SLOT_BYTES)
         self._memory = mmap.mmap(self._memory_fd, 0)
         self._forker = Forker(self, self._modules, self._blobs, self._memory_fd, self._limits)
+
+    async def start(self, listener: Listener) -> None:
+        """Start the zygote and every worker.  PoolError if the tasks cannot be loaded; then nothing runs."""
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        if not hasattr(self, "_forker"):
+            self._prepare()
         try:
             await self._forker.start()
         except BaseException:

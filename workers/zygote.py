@@ -86,7 +86,8 @@ class Zygote:
         self._child_fds: list[int] = []
 
     def run(self) -> NoReturn:
-        """Fork and report until the service hangs up."""
+        """Say that it is ready; then fork and report until the service hangs up."""
+        self._tell({"ready": True})
         wake_read, wake_write = os.pipe()
         for fd in (wake_read, wake_write):
             os.set_blocking(fd, False)
@@ -213,7 +214,6 @@ def main() -> NoReturn:
     gc.collect()
     gc.disable()
     gc.freeze()
-    send(control, {"ready": True})
     Zygote(settings, specs, control).run()
 
 

@@ -1,13 +1,18 @@
 """The service listens before it is ready, and says which of the two it is."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
+from app.pool import launched
+from app.settings import Settings
 from bench.server import Server
 from tests.integration.answers import client, document_of, problem_of, ran
 
@@ -71,3 +76,24 @@ def test_a_start_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     another = Server(tmp_path / "data", {})
     another.start()  # the data directory is free
     another.end()
+
+
+def test_a_pool_that_is_launched_and_never_started_leaves_no_process(tmp_path: Path) -> None:
+    """What loads the tasks is there at once, and is ended when the start fails before it is asked for."""
+    me = psutil.Process()
+    before = set(me.children())
+    settings = Settings(data_dir=tmp_path, processes=1)
+
+    with launched(settings):
+        (zygote,) = set(me.children()) - before
+
+    assert not zygote.is_running()
+
+
+def test_the_loading_of_tasks_waits_for_no_web_framework() -> None:
+    """What takes longest to import comes after the zygote, beside which it is imported."""
+    source = "import sys; import app.commands, app.ownership, app.pool; print(*sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+
+    assert "app.pool" in imported.stdout.split()
+    assert not {"fastapi", "uvicorn", "app.main"} & set(imported.stdout.split())

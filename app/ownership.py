@@ -1,0 +1,29 @@
+"""Two processes never serve one data directory."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.domain.errors import ServiceError
+
+
+@contextmanager
+def owned(directory: Path) -> Iterator[None]:
+    """Hold the data directory; ServiceError if another process does."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            raise ServiceError(
+                f"{directory} belongs to a Millpond that runs (process {owner});"
+                " stop it, or set MILLPOND_DATA_DIR to another directory"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

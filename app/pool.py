@@ -1,0 +1,46 @@
+"""The pool as the settings want it, begun before the rest of the service is imported.
+
+Invariant: nothing heavy is imported here: the zygote loads the tasks on one core while this process, on another,
+imports what serves.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from app.settings import Settings
+from workers.files import Blobs
+from workers.limits import ChildLimits, cpu_limit, default_processes
+from workers.memory import Cgroup, MemoryGuard
+from workers.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A pool whose tasks are being loaded, and the files that its items read and write."""
+
+    pool: Pool
+    blobs: Blobs
+
+
+@contextmanager
+def launched(settings: Settings) -> Iterator[Launched]:
+    """The pool, to be started and stopped by whom it is given to; if it never is, its zygote ends with this."""
+    blobs = Blobs(settings.data_dir.absolute() / "files", durable=settings.durability == "power")
+    guard = MemoryGuard(Cgroup.find())
+    sizes = {
+        "cpu": settings.processes or default_processes(cpu_limit(), guard.limit_bytes),
+        "io": settings.io_processes,
+    }
+    pool = Pool(sizes, settings.tasks, blobs, _limits(settings, guard), guard)
+    with pool.launched():
+        yield Launched(pool, blobs)
+
+
+def _limits(settings: Settings, guard: MemoryGuard) -> ChildLimits:
+    return ChildLimits(
+        settings.max_tasks_per_child or sys.maxsize,
+        settings.max_memory_per_child,
+        settings.worker_memory_bytes or guard.headroom_bytes(),
+    )
