@@ -2,12 +2,13 @@
 
 Invariant: what is not listed in `OPEN` needs a key, a new route too; what changes something needs `submit`, and what
 changes everybody's pool `admin`.
+Invariant: cookies are read here and no further in.  The standard library, which the framework reads them with, takes
+time in the square of their length to unquote them (CVE-2024-7592): seconds, for one request of a stranger's.
 """
 
 import re
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from app.api.problems import answer_to
 from app.api.streaming import App, Receive, Scope, Send
@@ -26,6 +27,8 @@ EVENTS = re.compile(r"/v1/jobs/([^/]+)/events")
 CALLER = "millpond.caller"
 """Where the scope of a request says who sent it."""
 COOKIE = "millpond_session"
+SESSION_TOKEN = "millpond.session_token"
+"""Where the scope of a request holds what was in the cookie, if there was one."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -38,6 +41,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            scope = _without_cookies(scope)
             try:
                 if not is_open(scope["method"], scope["path"]):
                     scope = dict(scope) | {CALLER: self._caller(scope)}
@@ -65,10 +69,9 @@ class Gate:
             query = scope["query_string"].decode("ascii", "replace")
             if ticket := parse_qs(query).get("ticket"):
                 return self._access.ticket(ticket[0], events[1])
-        headers = _headers(scope)
-        if token := _cookie(headers):
+        if token := scope[SESSION_TOKEN]:
             if scope["method"] not in SAFE:
-                _check_origin(headers, needed=True)
+                _check_origin(_headers(scope), needed=True)
             return self._access.session(token)
         return self._access.anybody()
 
@@ -94,12 +97,19 @@ def _headers(scope: Scope) -> Mapping[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def _cookie(headers: Mapping[str, str]) -> str | None:
-    try:
-        cookies: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return None
-    return cookies[COOKIE].value if COOKIE in cookies else None
+def _without_cookies(scope: Scope) -> Scope:
+    """The request with no cookies, and with the token that one of them held."""
+    headers = [header for header in scope["headers"] if header[0] != b"cookie"]
+    return dict(scope) | {
+        "headers": headers,
+        SESSION_TOKEN: _session_token(_headers(scope).get("cookie", "")),
+    }
+
+
+def _session_token(cookies: str) -> str | None:
+    """The session's token among the cookies (RFC 6265, section 4.2.1), which never has to be quoted."""
+    pairs = (pair.strip().partition("=") for pair in cookies.split(";"))
+    return next((value for name, _, value in pairs if name == COOKIE), None)
 
 
 def _check_origin(headers: Mapping[str, str], *, needed: bool) -> None:
@@ -110,7 +120,7 @@ def _check_origin(headers: Mapping[str, str], *, needed: bool) -> None:
     origin = headers.get("origin")
     if origin is None and not needed:
         return
-    if origin is None or urlsplit(origin).netloc != headers.get("host"):
+    if origin is None or origin.partition("://")[2] != headers.get("host"):
         raise Forbidden(
             "With a session, only this service's own page may change something: its Origin must be this Host."
             " Send Authorization: Bearer <key> instead; a proxy in front must pass Host on as it came."

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import documents, service_models
 from app.api.context import AnyPhase
-from app.api.gate import COOKIE, bearer_key
+from app.api.gate import COOKIE, SESSION_TOKEN, bearer_key
 from app.api.openapi import problems, returns
 from app.api.schemas import stamp
 from app.domain.caller import Caller
@@ -60,7 +60,7 @@ async def get_session(context: AnyPhase) -> Response:
 @router.delete("", status_code=204, responses={204: returns("It is over.")})
 async def delete_session(request: Request, context: AnyPhase) -> Response:
     """End the session, and forget the cookie."""
-    if token := request.cookies.get(COOKIE):
+    if token := request.scope[SESSION_TOKEN]:
         context.access.end_session(token)
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=request.url.scheme == "https")

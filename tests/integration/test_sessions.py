@@ -87,7 +87,7 @@ def test_a_session_that_was_tampered_with_is_none(keyed: Keyed, browser: httpx.C
 
 
 @pytest.mark.parametrize(
-    "origin", [None, "null", "https://evil.example", "http://127.0.0.1:1", "http://localhost"]
+    "origin", [None, "null", "https://evil.example", "http://127.0.0.1:1", "http://localhost", "http://["]
 )
 def test_a_write_with_a_cookie_comes_from_our_own_page(
     keyed: Keyed, browser: httpx.Client, origin: str | None
