@@ -10,7 +10,7 @@ Invariant: every item that was started is reported, in order, before the chunk i
 import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -77,6 +77,10 @@ def validated(spec: TaskSpec, values: dict[str, Any]) -> dict[str, Any]:
         return spec.arguments.validator.validate_python(values)  # type: ignore[no-any-return]
     except ValidationError as error:
         raise InvalidInput(_told(error)) from None
+
+
+def _run_nothing(*_: object, **__: object) -> None:
+    """Stands in for the task where items are only checked, so that all else is done as it would be."""
 
 
 def checked(output: bytes) -> bytes:
@@ -177,6 +181,8 @@ class Runner:
         header, _, body = frame.body.partition(b"\n")
         order = Order.parse(header)
         spec = self._specs[order.task]
+        if order.check:
+            spec = replace(spec, function=_run_nothing)
         report = Report(frame, order, spec.options.no_retry_on, self._marks, self._send)
         work = Work(frame, order, spec, report, Here(report, frame.first))
         HERE.set(work.here)
@@ -303,7 +309,7 @@ class Runner:
     def side_by_side(self, frame: Frame) -> bool:
         """Whether the chunk is of a task whose items may run side by side."""
         order = Order.parse(frame.body.partition(b"\n")[0])
-        return self._specs[order.task].is_coroutine
+        return self._specs[order.task].is_coroutine and not order.check
 
     def begin(self, frame: Frame) -> "Execution":
         """One item of such a chunk."""

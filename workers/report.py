@@ -57,6 +57,7 @@ class Order:
     timeout_seconds: float | None
     limit: int
     light: bool = False
+    check: bool = False
 
     @classmethod
     def parse(cls, header: bytes) -> "Order":

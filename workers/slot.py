@@ -169,6 +169,7 @@ class Slot:
             "timeout_seconds": chunk.timeout_seconds,
             "limit": limit,
             "light": chunk.light,
+            "check": chunk.check,
         }
         body = json.dumps(order).encode() + b"\n" + chunk.lines
         return Frame(Kind.CHUNK, body, chunk.id, chunk.first, chunk.count)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from app.api.preferences import Preferences
 from app.api.schemas import JOB_ID, Plain, job_document
 from app.api.streaming import STREAM_HEADERS, Stream
 from app.api.streaming import follow as follow_lines
-from app.api.submit import submit
+from app.api.submit import submit, validate
 from app.domain import store
 from app.domain.errors import Fault, Gone, Invalid, NotFound
 from app.domain.item import Order, View
@@ -33,6 +34,10 @@ After = Annotated[int, Query(ge=0, le=AFTER_MAX, description="how many lines of 
 Follow = Annotated[
     Literal["0", "1"], Query(description="1: answer with the results themselves, as they come")
 ]
+ValidateOnly = Annotated[
+    Literal["0", "1"],
+    Query(description="1: only say whether each item is what the task takes; start nothing"),
+]
 
 Force = Annotated[
     Literal["0", "1"], Query(description="1: end running items at once, with their workers, without a grace")
@@ -43,6 +48,11 @@ INLINE_BYTES_MAX = 1 << 20
 RETRY_AFTER_SECONDS_MAX = 60
 
 
+_PREFER = header(
+    "Prefer",
+    "`wait=N`: answer once the job has finished, or after N seconds, at most 60;"
+    " `handling=strict`: take the job only if each item is what the task takes",
+)
 WAIT = header("Prefer", "`wait=N`: answer once the job has finished, or after N seconds, at most 60")
 IDEMPOTENCY_KEY = header(
     "Idempotency-Key", "the same key and content are the same job", type="string", maxLength=255
@@ -50,7 +60,7 @@ IDEMPOTENCY_KEY = header(
 _SUBMISSION = {
     "parameters": [
         *option_parameters(),
-        WAIT,
+        _PREFER,
         IDEMPOTENCY_KEY,
         header("Content-Encoding", "how the body is packed", enum=["gzip", "identity"]),
     ],
@@ -67,10 +77,13 @@ _SUBMISSION = {
 }
 _SUBMITTED = ("Location", "Idempotent-Replayed", "Preference-Applied")
 _FOLLOWED = returns(
-    "The job, finished, or there already; with `follow=1`, its results as they come.",
-    models.Job,
+    "The job, finished, or there already; with `follow=1`, its results as they come; with `validate_only=1`, that"
+    " each item is what the task takes.",
     headers=(*_SUBMITTED, "Retry-After"),
-    content=lines(models.Result),
+    content={
+        "application/json": {"schema": {"anyOf": [reference(models.Job), reference(models.Checked)]}},
+        **lines(models.Result),
+    },
 )
 RETURNS: Responses = {
     200: returns("The job, finished.", models.Job, headers=(*_SUBMITTED, "Retry-After")),
@@ -80,8 +93,12 @@ _ANSWERS: Responses = {**RETURNS, 200: _FOLLOWED, **problems(409, 410, 413, 415,
 
 
 @router.post("", status_code=202, responses=_ANSWERS, openapi_extra=_SUBMISSION)
-async def submit_job(request: Request, context: Ctx, follow: Follow = "0") -> Response:
+async def submit_job(
+    request: Request, context: Ctx, follow: Follow = "0", validate_only: ValidateOnly = "0"
+) -> Response:
     """Submit a job, as JSON, JSON lines or a form of files."""
+    if validate_only == "1":
+        return await _validated(request, context, None)
     accepted = await submit(request, context, None)
     if follow == "1":
         return _results_of(request, context, accepted)
@@ -89,8 +106,12 @@ async def submit_job(request: Request, context: Ctx, follow: Follow = "0") -> Re
 
 
 @router.put("/{job_id}", status_code=202, responses=_ANSWERS, openapi_extra=_SUBMISSION)
-async def put_job(request: Request, context: Ctx, job_id: JobId, follow: Follow = "0") -> Response:
+async def put_job(
+    request: Request, context: Ctx, job_id: JobId, follow: Follow = "0", validate_only: ValidateOnly = "0"
+) -> Response:
     """Submit a job under your own id; sending the same again is the same job."""
+    if validate_only == "1":
+        return await _validated(request, context, job_id)
     accepted = await submit(request, context, job_id)
     if follow == "1":
         return _results_of(request, context, accepted)
@@ -136,7 +157,7 @@ async def list_jobs(
 )
 async def get_job(request: Request, context: Ctx, job_id: JobId) -> Response:
     """One job.  `Prefer: wait=N` waits until it has finished; with `If-None-Match`, until it has changed."""
-    preferences = Preferences.of(request)
+    preferences = replace(Preferences.of(request), strict=False)
     wait = preferences.wait_seconds
     results = None
     if wait is None:
@@ -181,7 +202,7 @@ async def delete_job(context: Ctx, job_id: JobId) -> Response:
 
 async def answer(request: Request, context: Context, accepted: Accepted, *, created: bool) -> Response:
     """The answer to a submission: its job."""
-    preferences = Preferences.of(request)
+    preferences = replace(Preferences.of(request), strict=accepted.checked)
     wait = preferences.wait_seconds
     view = await (
         context.jobs.get(accepted.job_id) if wait is None else context.jobs.wait(accepted.job_id, wait)
@@ -191,10 +212,18 @@ async def answer(request: Request, context: Context, accepted: Accepted, *, crea
     return job_response(view, results, status, _headers(request, accepted) | preferences.applied)
 
 
+async def _validated(request: Request, context: Context, job_id: str | None) -> Response:
+    """The answer to a submission that is only to be checked."""
+    checked = await validate(request, context, job_id)
+    document = {"valid": True, "task": checked.task, "items": checked.items}
+    headers = Preferences(strict=Preferences.of(request).strict).applied
+    return Response(msgspec.json.encode(document), headers=headers, media_type="application/json")
+
+
 def _results_of(request: Request, context: Context, accepted: Accepted) -> Response:
     """The answer to a submission with `follow=1`: its results, as they come."""
     lines = follow_lines(context.jobs, accepted.job_id, View(), 0)
-    headers = _headers(request, accepted) | STREAM_HEADERS
+    headers = _headers(request, accepted) | STREAM_HEADERS | Preferences(strict=accepted.checked).applied
     return Stream(lines, headers=headers, media_type="application/jsonl")
 
 

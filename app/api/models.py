@@ -316,6 +316,14 @@ class Item(BaseModel):
     links: ItemLinks
 
 
+class Checked(BaseModel):
+    """That a submission would be taken, and each of its items be run."""
+
+    valid: Literal[True]
+    task: str
+    items: Count
+
+
 class Submission(SubmitOptions):
     """A job: its task, its items and what it asks for."""
 

@@ -12,19 +12,26 @@ class Preferences:
     """What the client prefers; what cannot be understood is ignored, as the RFC asks."""
 
     wait_seconds: float | None = None
+    strict: bool = False
+    """Whether all items are to be checked first."""
 
     @classmethod
     def of(cls, request: Request) -> "Preferences":
-        wait = None
+        wait, strict = None, False
         for header in request.headers.getlist("prefer"):
             for preference in header.split(","):
                 name, _, value = preference.partition(";")[0].partition("=")
                 value = value.strip().strip('"')
                 if name.strip().lower() == "wait" and value.isdecimal():
                     wait = min(float(value), WAIT_SECONDS_MAX)
-        return cls(wait)
+                elif name.strip().lower() == "handling":
+                    strict = value.lower() == "strict"
+        return cls(wait, strict)
 
     @property
     def applied(self) -> dict[str, str]:
         """The header that says which preferences were honoured."""
-        return {} if self.wait_seconds is None else {"Preference-Applied": f"wait={self.wait_seconds:g}"}
+        honoured = ["handling=strict"] if self.strict else []
+        if self.wait_seconds is not None:
+            honoured.append(f"wait={self.wait_seconds:g}")
+        return {"Preference-Applied": ", ".join(honoured)} if honoured else {}

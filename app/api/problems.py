@@ -17,10 +17,9 @@ from starlette.routing import Match, Mount
 
 from app.api.problem_types import PROBLEM_TYPES
 from app.domain import errors
-from app.domain.errors import Fault, Invalid, MillpondError, Unauthorized
+from app.domain.errors import FAULTS_MAX, Fault, Invalid, MillpondError, Unauthorized
 
 MEDIA_TYPE = "application/problem+json"
-FAULTS_MAX = 20
 INSTANCE_CHARS_MAX = 200
 _DISK_RETRY_SECONDS = 5
 
@@ -35,9 +34,10 @@ def problem(
     instance: str | None = None,
     *,
     faults: Sequence[Fault] = (),
+    total: int = 0,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem answer; of many faults the first twenty are told, and their number."""
+    """A problem answer; of many faults the first twenty are told, and their number, if that is not `total`."""
     status = PROBLEM_TYPES[code].status
     assert status is not None, code
     body: dict[str, Any] = errors.problem(code, detail) | {"status": status}
@@ -45,7 +45,7 @@ def problem(
         body["instance"] = instance[:INSTANCE_CHARS_MAX]
     if faults:
         body["errors"] = [_fault(fault) for fault in faults[:FAULTS_MAX]]
-        body["errors_total"] = len(faults)
+        body["errors_total"] = max(total, len(faults))
     return Response(msgspec.json.encode(body), status, headers, MEDIA_TYPE)
 
 
@@ -56,8 +56,8 @@ def answer_to(error: MillpondError, instance: str) -> Response:
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    faults = error.faults if isinstance(error, Invalid) else ()
-    return problem(error.code, error.detail, instance, faults=faults, headers=headers)
+    faults, total = (error.faults, error.total) if isinstance(error, Invalid) else ((), 0)
+    return problem(error.code, error.detail, instance, faults=faults, total=total, headers=headers)
 
 
 def place(request: Request) -> str:

@@ -7,7 +7,9 @@ import asyncio
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,9 +20,11 @@ from fastapi import Request
 from app.api import body
 from app.api.context import Context
 from app.api.multipart import Form, FormReader
+from app.api.preferences import Preferences
 from app.api.schemas import NAME_CHARS_MAX, SubmitOptions
 from app.domain.errors import Fault, Invalid, Malformed, WrongMediaType
-from app.domain.item import Block
+from app.domain.item import Block, files_named
+from app.service.checking import Examination
 from app.service.intake import LineCutter, blocks_of, split_array
 from app.service.jobs import Accepted, Draft
 from app.service.slices import NotSliced, Outline, outline_of, sliced
@@ -30,22 +34,46 @@ IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 SLICED_BYTES_MIN = 256 << 10
 """A larger JSON body is split in slices."""
 _DIGEST_BYTES = 4 << 20
-_FLAGS = frozenset({"follow"})
+_FLAGS = frozenset({"follow", "validate_only"})
 _JSONL_HINT = (
     "Send many items as JSON lines, which have no limit:"
     " curl -T items.jsonl '…/v1/jobs/my-id?task=…', one item per line."
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A submission that would be taken, and so many items, each of which is what the task takes."""
+
+    task: str
+    items: int
+
+
 async def submit(request: Request, context: Context, job_id: str | None) -> Accepted:
     """Take the submission in `request`; see section "Submitting" of docs/api.md for its forms."""
+    accepted = await _taken(request, context, job_id, validate_only=False)
+    assert isinstance(accepted, Accepted)
+    return accepted
+
+
+async def validate(request: Request, context: Context, job_id: str | None) -> Checked:
+    """Say whether the submission in `request` would be taken, and each of its items be run; keep nothing of it."""
+    checked = await _taken(request, context, job_id, validate_only=True)
+    assert isinstance(checked, Checked)
+    return checked
+
+
+async def _taken(
+    request: Request, context: Context, job_id: str | None, *, validate_only: bool
+) -> Accepted | Checked:
     context.jobs.check_open()
     context.space.check()
     await context.jobs.quotas.check()
     key = idempotency_key(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = {name: value for name, value in _query(request).items() if name not in _FLAGS}
-    submission = _Submission(request, context, query, job_id, key)
+    strict = Preferences.of(request).strict
+    submission = _Submission(request, context, query, job_id, key, strict=strict, validate_only=validate_only)
     if media_type in JSONL or (not media_type and job_id is not None):
         return await submission.take_lines()
     if media_type == "application/json" or media_type.endswith("+json"):
@@ -68,15 +96,21 @@ class _Submission:
         query: Mapping[str, str],
         job_id: str | None,
         idempotency_key: str | None,
+        *,
+        strict: bool,
+        validate_only: bool,
     ) -> None:
         self._request = request
         self._context = context
         self._query = query
         self._job_id = job_id
-        self._key = idempotency_key
+        self._key = None if validate_only else idempotency_key
+        self._validate_only = validate_only
+        self._check = strict or validate_only
+        """Whether each item is to be checked before anything is started."""
         self._digest = hashlib.sha256(msgspec.json.encode([job_id, sorted(query.items())]))
 
-    async def take_json(self) -> Accepted:
+    async def take_json(self) -> Accepted | Checked:
         if self._query:
             name = _shown(next(iter(self._query)))
             detail = "with a JSON body, options are members of that body"
@@ -94,7 +128,24 @@ class _Submission:
         values = {name: _decoded(name, raw) for name, raw in members.items()}
         options = SubmitOptions.parse(values, of_query=False)
         draft = self._draft(options, of_query=False)
-        return await self._context.jobs.submit(draft, await self._blocks(data, outline, items))
+        return await self._taken(draft, await self._blocks(data, outline, items))
+
+    async def _taken(self, draft: Draft, blocks: list[Block]) -> Accepted | Checked:
+        """Take the job, whose items are at hand, or say what is wrong with them."""
+        jobs = self._context.jobs
+        if not self._check:
+            return await jobs.submit(draft, blocks)
+        await jobs.check_files(draft.task, files_named(*(block.lines for block in blocks)))
+        async with self._examination(draft) as examination:
+            await examination.add(blocks, _by_pointer)
+            await examination.finish()
+        if self._validate_only:
+            return Checked(draft.task, sum(block.count for block in blocks))
+        return replace(await jobs.submit(draft, blocks), checked=True)
+
+    def _examination(self, draft: Draft) -> Examination:
+        jobs = self._context.jobs
+        return jobs.checking.examination(jobs.task(draft.task), draft.params)
 
     async def _blocks(self, data: bytes, outline: Outline | None, items: msgspec.Raw) -> list[Block]:
         """The blocks of the array; others have the loop meanwhile, if it is large."""
@@ -117,20 +168,30 @@ class _Submission:
             if start:
                 await asyncio.sleep(0)
 
-    async def take_lines(self) -> Accepted:
+    async def take_lines(self) -> Accepted | Checked:
         options = SubmitOptions.parse(self._option_values(self._query), of_query=True)
-        self._draft(options, of_query=True)  # so that what is wrong is told before the body is sent
+        draft = self._draft(options, of_query=True)  # so that what is wrong is told before the body is sent
         jobs = self._context.jobs
         cutter = LineCutter(self._context.settings.max_item_bytes)
-        async with jobs.upload(self._draft(options, of_query=True)) as upload:
+        async with jobs.upload(draft) as upload, self._examination(draft) as examination:
+
+            async def add(blocks: Iterable[Block]) -> None:
+                for block in blocks:
+                    await upload.add([block])
+                    if self._check:
+                        await examination.add([block], partial(_by_line, block.first, cutter.numbers))
+
             async for data in body.chunks(self._request):
                 self._digest.update(data)
-                if blocks := list(cutter.feed(data)):
-                    await upload.add(blocks)
-            await upload.add(list(cutter.finish()))
-            return await jobs.commit(upload, self._draft(options, of_query=True))
+                await add(cutter.feed(data))
+            await add(cutter.finish())
+            await examination.finish()
+            if self._validate_only:
+                return Checked(options.task, upload.count)
+            accepted = await jobs.commit(upload, self._draft(options, of_query=True))
+        return replace(accepted, checked=self._check)
 
-    async def take_form(self) -> Accepted:
+    async def take_form(self) -> Accepted | Checked:
         settings = self._context.settings
         reader = FormReader(
             self._request.headers["content-type"], self._context.blobs.writing, settings.max_file_bytes
@@ -142,9 +203,15 @@ class _Submission:
         self._digest.update(msgspec.json.encode([form.fields, [(file.id, file.name) for file in form.files]]))
         draft = self._draft(options, of_query=True)
         blocks = self._file_items(self._context.jobs.task(options.task), form)
+        if self._check:
+            async with self._examination(draft) as examination:
+                await examination.add(blocks, _by_pointer)
+                await examination.finish()
+        if self._validate_only:
+            return Checked(options.task, len(form.files))
         for file in form.files:
             await self._context.files.note(file.id, file.size_bytes, file.name, file.media_type)
-        return await self._context.jobs.submit(draft, blocks)
+        return replace(await self._context.jobs.submit(draft, blocks), checked=self._check)
 
     def _file_items(self, task: Mapping[str, Any], form: Form) -> list[Block]:
         parameter = task["file_parameter"]
@@ -192,6 +259,15 @@ class _Submission:
             typed = {name: _typed(text, properties.get(name, {})) for name, text in params.items()}
             values["params"] = values.get("params", {}) | typed
         return values
+
+
+def _by_pointer(index: int, detail: str) -> Fault:
+    return Fault(detail, pointer=f"/items/{index}")
+
+
+def _by_line(first: int, numbers: Sequence[int], index: int, detail: str) -> Fault:
+    """`numbers` are those of the lines of items from `first` on."""
+    return Fault(detail, line=numbers[index - first])
 
 
 def _query(request: Request) -> dict[str, str]:

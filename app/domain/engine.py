@@ -37,6 +37,8 @@ class Chunk:
     """Nothing else is to run meanwhile: with others there was not memory enough."""
     light: bool = False
     """Items so small that several share a mark: if the worker is lost, nobody knows which of them was to blame."""
+    check: bool = False
+    """Nothing is to run: the result of an item that its task takes is null."""
 
 
 class Listener(Protocol):

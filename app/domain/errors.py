@@ -24,6 +24,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+FAULTS_MAX = 20
+"""So many of the things wrong with a request are told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -71,9 +74,11 @@ class Malformed(RequestError):
 class Invalid(RequestError):
     code = "invalid"
 
-    def __init__(self, detail: str, faults: Sequence[Fault] = ()) -> None:
+    def __init__(self, detail: str, faults: Sequence[Fault] = (), total: int | None = None) -> None:
+        """`faults` are the first ones of `total`, or all."""
         super().__init__(detail)
         self.faults = tuple(faults)
+        self.total = len(self.faults) if total is None else total
 
 
 class UnknownTask(Invalid):

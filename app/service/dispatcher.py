@@ -24,6 +24,7 @@ from app.domain.job import Event, Job, Status, runs_otherwise, step
 from app.domain.retry import backoff_seconds, runs_again
 from app.domain.store import JobStore, Note
 from app.service.changes import Changes
+from app.service.checking import Checking
 from app.service.deadlines import Deadlines
 from app.service.feed import Bell
 from app.service.items import ItemCache
@@ -67,6 +68,7 @@ class Dispatcher:
         self.changes = Changes()
         self.bell = Bell()
         """Rings whenever any job changes."""
+        self.checking = Checking(engine, self)
 
     async def start(self) -> None:
         """Take up every unfinished job where its log ends; where that is, is looked up when its turn comes.
@@ -76,7 +78,7 @@ class Dispatcher:
         # While the workers start, which is another process's work.
         reading = asyncio.ensure_future(self._store.unfinished_jobs())
         try:
-            await self._engine.start(self)
+            await self._engine.start(self.checking)
         except BaseException:
             reading.cancel()
             raise

@@ -6,7 +6,7 @@ elements.  What an item says is checked where it runs.
 Invariant: item `n` of a job is the n-th non-blank line, or the n-th element, of what was sent.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -31,6 +31,8 @@ class LineCutter:
         self._lines = 0
         self.count = 0
         """Items so far."""
+        self.numbers: Sequence[int] = ()
+        """Of each item of the last block, in which line of the body it stands, counted from 1."""
 
     def feed(self, data: bytes) -> Iterator[Block]:
         """The blocks that `data` completes.  TooLarge if an item is over the limit."""
@@ -64,9 +66,14 @@ class LineCutter:
             for number, text in enumerate(lines.split(b"\n"), start=self._lines + 1):
                 if len(text) > self._item_bytes_max:
                     self._refuse(number, len(text))
+        before = self._lines
         self._lines += lines.count(b"\n")
+        self.numbers = range(before + 1, self._lines + 1)
         if _may_be_blank(lines):
-            lines = b"".join(line + b"\n" for line in lines.split(b"\n") if line.strip(b" \t\r"))
+            numbered = enumerate(lines.split(b"\n"), start=before + 1)
+            kept = [(number, line) for number, line in numbered if line.strip(b" \t\r")]
+            self.numbers = [number for number, _ in kept]
+            lines = b"".join(line + b"\n" for _, line in kept)
         if count := lines.count(b"\n"):
             yield Block(self.count, count, lines)
             self.count += count

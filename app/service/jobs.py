@@ -61,6 +61,8 @@ class Accepted:
 
     job_id: str
     replayed: bool = False
+    checked: bool = False
+    """Whether each of its items was checked first."""
 
 
 class Jobs:
@@ -80,6 +82,7 @@ class Jobs:
         self._dispatcher = dispatcher
         self._engine = engine
         self._clock = clock
+        self.checking = dispatcher.checking
         self._sight = Sight(ANYBODY, store, dispatcher.live)
         self.quotas = Quotas(store, dispatcher.live, clock)
         self._uploading: set[str | None] = set()

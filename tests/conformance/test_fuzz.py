@@ -43,6 +43,7 @@ NAMES = st.sampled_from(
         "job_timeout_seconds",
         "param.x",
         "follow",
+        "validate_only",
         "webhook",
         "q",
         "",

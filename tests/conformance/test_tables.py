@@ -104,6 +104,19 @@ def _(api: httpx.Client, mixed: Document) -> None:
     assert [line["index"] for line in read["results"]] == list(range(len(MIXED)))
 
 
+@check("Prefer: handling=strict")
+def _(api: httpx.Client, _: Document) -> None:
+    strict = {"Prefer": "handling=strict"}
+    body = b'1\n\n"x"\n'
+    problem = problem_of(put(api, "task=sqrt", body, **strict), 422)
+    assert [fault["line"] for fault in problem["errors"]] == [3]
+    json_body = {"task": "sqrt", "items": [1, "x"]}
+    problem = problem_of(api.post("/v1/jobs", json=json_body, headers=strict), 422)
+    assert [fault["pointer"] for fault in problem["errors"]] == ["/items/1"]
+    taken = put(api, "task=sqrt", b"1\n", **strict)
+    assert (taken.status_code, taken.headers["preference-applied"]) == (202, "handling=strict")
+
+
 @check("Preference-Applied")
 def _(api: httpx.Client, mixed: Document) -> None:
     path = f"/v1/jobs/{mixed['id']}"
@@ -237,6 +250,15 @@ def _(api: httpx.Client, _: Document) -> None:
 def _(api: httpx.Client, _: Document) -> None:
     answer = put(api, "task=slow_square&follow=1&param.seconds=0.05", b"1\n2\n")
     assert {line["output"] for line in lines_of(answer.content)} == {1, 4}
+
+
+@check("validate_only")
+def _(api: httpx.Client, _: Document) -> None:
+    path = f"/v1/jobs/{an_id()}"
+    answer = api.put(f"{path}?task=sqrt&validate_only=1", content=b"1\n4\n9\n")
+    assert (answer.status_code, answer.json()) == (200, {"valid": True, "task": "sqrt", "items": 3})
+    problem_of(api.put(f"{path}?task=sqrt&validate_only=1", content=b"x\n"), 422)
+    assert api.get(path).status_code == 404
 
 
 FAILING: dict[str, tuple[str, object, Document]] = {
