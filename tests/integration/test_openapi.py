@@ -83,7 +83,7 @@ def test_result_lines_and_events_are_as_their_documents_have_them(server: Server
 
 
 def test_what_a_job_asked_for_is_in_its_document(api: httpx.Client) -> None:
-    """Every option of the submission's document is one of the Job's, or a member of the Job itself; `open` is the contrary of `sealed`."""
+    """Every option of the submission's document is one of the Job's, or a member of it; `open` is there as `sealed`."""
     schemas = document_of(api.get("/openapi.json"))["components"]["schemas"]
 
     shown = schemas["Options"]["properties"].keys() | schemas["Job"]["properties"].keys()
