@@ -48,7 +48,7 @@ class Appending:
         """
         await self._jobs.get(job_id)
         self._jobs.admission.check_items()
-        live = self._dispatcher.live.get(job_id)
+        live = self._jobs.live(job_id)
         if live is not None and not live.job.sealed:
             self._check_window(live, 1)
 
@@ -58,7 +58,7 @@ class Appending:
         Conflict if they are others than those, if there is a gap before them, or the job takes no more.
         """
         job = (await self._jobs.get(job_id)).job
-        live = self._dispatcher.live.get(job_id)
+        live = self._jobs.live(job_id)
         if live is None:
             if await self._new(job, blocks):
                 raise Conflict(f"Job {job.id!r} is {job.status} and takes no more items.")

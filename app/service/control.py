@@ -49,7 +49,7 @@ class Control:
         The latter stays as it is: who was refused the rest of the items is not to be told that all are done.
         """
         view = await self._jobs.get(job_id)
-        if live := self._dispatcher.live.get(job_id):
+        if live := self._jobs.live(job_id):
             async with live.growing:
                 pass  # what is on its way is one of its items
             if not live.job.status.finished and live.halt is None:

@@ -72,14 +72,19 @@ class Inputs:
                     parts, size = [], 0
         if parts:
             yield b"".join(parts)
-        if (await self._jobs.get(job.id)).job.created_at != job.created_at:
-            raise _gone(job)
+        await self._still_there(job)
 
     async def _reader(self, job: Job, index: int) -> BlockReader:
         block = await self._store.read_block(job.id, index)
+        await self._still_there(job)
         if block is None:
             raise _gone(job)
         return BlockReader(block)
+
+    async def _still_there(self, job: Job) -> None:
+        """Asked after something was read: before, the job could be deleted and its id taken by another caller."""
+        if (await self._jobs.get(job.id)).job.created_at != job.created_at:
+            raise _gone(job)
 
     def _ranges(self, job: Job, selection: Selection) -> AsyncIterator[tuple[int, int]]:
         """(first, stop) of the selected items, in order."""

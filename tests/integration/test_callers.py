@@ -1,6 +1,9 @@
 """Callers see and touch what is theirs, and nothing tells them of the rest."""
 
+from collections import deque
 from contextlib import suppress
+from fcntl import ioctl
+from termios import FIONREAD
 
 import httpx
 import pytest
@@ -135,19 +138,33 @@ def test_idempotency_keys_are_each_callers_own(ann: httpx.Client, bob: httpx.Cli
     assert document_of(again)["id"] == document_of(of_bob)["id"]
 
 
+def stalled(response: httpx.Response) -> None:
+    """Return once the service can send no more of this, since nobody reads it: it is in the middle of it."""
+    connection = response.extensions["network_stream"].get_extra_info("socket")
+    unread: deque[bytes] = deque(maxlen=20)
+
+    def full() -> bool:
+        unread.append(ioctl(connection, FIONREAD, bytes(4)))
+        return len(unread) == unread.maxlen and len(set(unread)) == 1
+
+    eventually(full, 20, "a stream that stands still")
+
+
+@pytest.mark.parametrize("what", ["results.jsonl", "inputs.jsonl"])
 def test_a_reader_of_a_job_does_not_get_the_next_one_of_its_id(
-    keyed: Keyed, ann: httpx.Client, bob: httpx.Client
+    keyed: Keyed, ann: httpx.Client, bob: httpx.Client, what: str
 ) -> None:
-    """A slow reader of results, whose job was deleted and whose id another caller took, gets nothing of that."""
+    """A slow reader, whose job was deleted and whose id another caller took, gets nothing of that."""
     name = an_id()
     big = "x" * 100_000
     put(ann, "task=echo")  # the worker is warm
-    ann.put(f"/v1/jobs/{name}?task=echo", content=f'"{big}"\n' * 150).raise_for_status()
+    ann.put(f"/v1/jobs/{name}?task=echo", content=f'"{big}"\n' * 400).raise_for_status()
     ended(ann, name)
 
-    with ann.stream("GET", f"/v1/jobs/{name}/results.jsonl") as response:
+    with ann.stream("GET", f"/v1/jobs/{name}/{what}") as response:
         pieces = response.iter_raw(1024)
         got = next(pieces)
+        stalled(response)
         with keyed.client("ann") as other:
             other.delete(f"/v1/jobs/{name}").raise_for_status()
         bob.put(f"/v1/jobs/{name}?task=echo", content=b'"of bob"\n' * 10_000).raise_for_status()
