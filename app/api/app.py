@@ -44,6 +44,7 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
         lifespan=lifespan,
         default_response_class=Response,
         generate_unique_id_function=lambda route: route.name,
+        redirect_slashes=False,  # a redirected submission is one that curl does not make
     )
     app.state.context = context
     problems.install(app)

@@ -1,5 +1,6 @@
 """Routes of open jobs: more items, and the seal after the last of them."""
 
+import asyncio
 from dataclasses import replace
 from typing import Annotated
 
@@ -11,9 +12,10 @@ from app.api.context import Context, Ctx
 from app.api.jobs import AFTER_MAX, JobId, job_response
 from app.api.openapi import header, lines, problems, returns
 from app.api.submit import JSONL
-from app.domain.errors import WrongMediaType
+from app.domain.errors import Fault, Invalid, WrongMediaType
 from app.domain.item import Block
-from app.service.intake import LineCutter, split_array
+from app.service.intake import BLOCK_BYTES, LineCutter, split_array
+from app.service.slices import NotSliced, sliced
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
@@ -66,6 +68,29 @@ async def _blocks(request: Request, context: Context) -> list[Block]:
         raise WrongMediaType("Items are sent as application/jsonl, or as application/json, an array.")
     data = await body.read(request, settings.max_body_bytes, "Send these items in several requests.")
     if media_type == "application/json":
-        return split_array(data, settings.max_item_bytes)
+        return await _elements(data.strip(), settings.max_item_bytes)
     cutter = LineCutter(settings.max_item_bytes)
-    return [*cutter.feed(data), *cutter.finish()]
+    blocks: list[Block] = []
+    for start in range(0, len(data), BLOCK_BYTES):
+        blocks += cutter.feed(data[start : start + BLOCK_BYTES])
+        await asyncio.sleep(0)
+    return [*blocks, *cutter.finish()]
+
+
+async def _elements(array: bytes, item_bytes_max: int) -> list[Block]:
+    """The blocks of the array; others have the loop meanwhile, if it is large."""
+    if len(array) > BLOCK_BYTES and array[:1] + array[-1:] == b"[]":
+        blocks: list[Block] = []
+        try:
+            for some in sliced(array, 1, len(array) - 1, item_bytes_max):
+                blocks += some
+                await asyncio.sleep(0)
+        except NotSliced:
+            pass
+        else:
+            return blocks
+    try:
+        return split_array(array, item_bytes_max)
+    except Invalid:
+        detail = "must be the array of inputs itself"
+        raise Invalid(f"The body {detail}.", [Fault(detail, pointer="")]) from None

@@ -114,7 +114,11 @@ class _Reader:
             if view.job.status != shown.job.status and not view.job.status.finished:
                 yield self._job_event("job", view)
                 shown, sent_at = view, now
-            elif view.counts != shown.counts and now - progress_at >= PROGRESS_SECONDS:
+            elif (
+                view.counts != shown.counts
+                and not view.job.status.finished  # which `end` will say, after the last results
+                and now - progress_at >= PROGRESS_SECONDS
+            ):
                 yield self._event("progress", _progress_document(view), view)
                 shown, progress_at, sent_at = view, now, now
             full = False

@@ -62,6 +62,10 @@ class Gate:
 
     def _who(self, scope: Scope) -> Caller:
         if self._access.open:
+            if scope["method"] not in SAFE:
+                _check_origin(
+                    _headers(scope), needed=False
+                )  # a page from anywhere reaches what is on loopback
             return self._access.anybody()
         if key := bearer_key(scope):
             return self._access.bearer(key)
@@ -122,6 +126,6 @@ def _check_origin(headers: Mapping[str, str], *, needed: bool) -> None:
         return
     if origin is None or origin.partition("://")[2] != headers.get("host"):
         raise Forbidden(
-            "With a session, only this service's own page may change something: its Origin must be this Host."
+            "Of pages in a browser, only this service's own may change something: its Origin must be this Host."
             " Send Authorization: Bearer <key> instead; a proxy in front must pass Host on as it came."
         )

@@ -117,6 +117,11 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         "The job was ended, as more of its items failed than its `max_failures` allows.",
         "`GET /v1/jobs/{id}/results.jsonl?status=failed` shows which and why; what succeeded is kept.",
     ),
+    "pool-paused": ProblemType(
+        None,
+        "The job waits, as no item starts in its pool.",
+        '`PATCH /v1/pool/{name}` with `{"paused": false}` resumes the pool.',
+    ),
     "job-timeout": ProblemType(
         None,
         "The job was ended, as it was not done within its `job_timeout_seconds`.",

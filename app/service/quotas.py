@@ -76,8 +76,12 @@ class Quotas:
 
     async def check(self) -> None:
         """Whether there is room for one more job, told before its body is read.  OverQuota if not."""
+        await self._check(1)
+
+    async def _check(self, more: int) -> None:
+        """Whether there is room for so many more jobs than those that are here or coming."""
         quota, (jobs, items) = self._caller.quota, self._unfinished()
-        if quota.jobs_max is not None and jobs >= quota.jobs_max:
+        if quota.jobs_max is not None and jobs + more > quota.jobs_max:
             raise _over(f"{quota.jobs_max} unfinished jobs", "Wait until some have finished, or cancel them.")
         if quota.queued_items_max is not None and items >= quota.queued_items_max:
             raise _over(f"{quota.queued_items_max} waiting items", "Wait until some have run.")
@@ -97,8 +101,10 @@ class Quotas:
     @asynccontextmanager
     async def job(self) -> AsyncIterator[Taking]:
         """Take a job.  OverQuota if there is no room for it."""
-        await self.check()
-        async with self._take(Taking(self, 1)) as taking:
+        async with self._take(
+            Taking(self, 1)
+        ) as taking:  # counted before it is checked: others ask meanwhile
+            await self._check(0)
             yield taking
 
     @asynccontextmanager

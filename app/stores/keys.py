@@ -26,7 +26,7 @@ from typing import Annotated
 import msgspec
 
 from app.domain.caller import Key, Quota, Role
-from app.domain.errors import ServiceError
+from app.domain.errors import ServiceError, StorageUnavailable
 
 KEY_PREFIX = "millpond_"
 """So that a key is known for one wherever it turns up: by people, and by scanners that look for leaked ones."""
@@ -104,11 +104,13 @@ class KeyFile:
         """The keys as they are now; while the file is not right, or not there, as they were before."""
         stamp = self._stamp()
         if stamp != self._seen:
-            self._seen = stamp
+            before, self._seen = self._seen, stamp
             try:
                 self._take(self._read())
                 log.info("%s has changed: %d keys", self._path, len(self._keys))
             except ServiceError as error:
+                if isinstance(error, StorageUnavailable):  # a key may have been revoked: look again
+                    self._seen = before
                 log.error("%s The keys of before stay in use.", error.detail)
         return self._keys
 
@@ -159,7 +161,7 @@ class KeyFile:
         except FileNotFoundError:
             raise ServiceError(f"{self._path}: there is no such file.") from None
         except OSError as error:
-            raise ServiceError(f"{self._path} cannot be read: {error.strerror}.") from None
+            raise StorageUnavailable(f"{self._path} cannot be read: {error.strerror}.") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ServiceError(f"{self._path} is not a file of keys: {error}.") from None
 

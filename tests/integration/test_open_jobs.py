@@ -1,6 +1,7 @@
 """Open jobs: items come after their job, until it is sealed."""
 
 import gzip
+import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Thread
@@ -8,6 +9,7 @@ from threading import Thread
 import httpx
 import pytest
 
+from app.service.intake import BLOCK_BYTES
 from bench.server import Server
 from tests.conftest import serving
 from tests.integration.answers import (
@@ -282,6 +284,23 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         client(server) as api,
     ):
         yield api
+
+
+@pytest.mark.parametrize("headers", [JSONL, {"Content-Type": "application/json"}])
+def test_many_items_at_once_become_blocks_of_usual_size(tmp_path: Path, headers: dict[str, str]) -> None:
+    """However they are sent: else each look at one of them would read all."""
+    items = list(range(200_000))
+    form = "\n".join(map(str, items)) if headers is JSONL else str(items)
+    with serving(tmp_path) as server, client(server) as api:
+        job = submitted(api, "square", [], open=True)
+        answer = api.post(f"{job['links']['self']}/items?offset=0", content=form, headers=headers)
+        assert document_of(answer)["total"] == len(items)
+        api.post(f"{job['links']['self']}/seal").raise_for_status()
+        assert ended(api, job["id"])["counts"]["succeeded"] == len(items)
+
+    with sqlite3.connect(tmp_path / "millpond.sqlite") as database:
+        (largest,) = database.execute("SELECT max(length(lines)) FROM blocks").fetchone()
+    assert largest <= 2 * BLOCK_BYTES
 
 
 def test_a_full_window_says_when_to_come_back(small: httpx.Client) -> None:

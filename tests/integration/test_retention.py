@@ -45,7 +45,10 @@ def gone(api: httpx.Client, url: str) -> Document:
     """The problem at this address, once there is one."""
 
     def look() -> httpx.Response | None:
-        answer = api.get(url)
+        try:
+            answer = api.get(url)
+        except httpx.RemoteProtocolError:
+            return None  # it expired under the stream, which was cut off
         return answer if answer.is_error else None
 
     return problem_of(eventually(look, SECONDS_MAX, f"{url} is gone"), 410)
