@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     max_open_items: int = Field(
         1_000_000, ge=1, description="items that may wait in one open job; more are answered 429"
     )
+    max_streams: int = Field(
+        10_000, ge=1, description="open event streams; more are told to come back in 15 s"
+    )
     max_jobs_per_caller: int | None = Field(
         None, ge=1, description="unfinished jobs of one caller; more are answered 429"
     )

@@ -28,7 +28,7 @@ from app.service.view import JobView
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
 
 RETRY_MS = 1_000
-STARTING_RETRY_MS = 15_000
+LATER_RETRY_MS = 15_000
 PROGRESS_SECONDS = 0.5
 BATCH_LINES_MAX = 250
 BATCH_BYTES_MAX = 64 << 10
@@ -75,12 +75,19 @@ async def get_events(
     reader = _Reader(context, job_id, include, order, after if last_id is None else last_id)
     if last_id is not None and view.job.status.finished and last_id >= reader.final_cursor(view):
         return Response(status_code=204, headers=STREAM_HEADERS)
+    if no_more_streams(context):
+        return Response(reader.only_event(view), headers=STREAM_HEADERS, media_type="text/event-stream")
     return Stream(reader.events(), headers=STREAM_HEADERS, media_type="text/event-stream")
+
+
+def no_more_streams(context: Context) -> bool:
+    """Whether as many streams are open as may be."""
+    return sum(context.traffic.readers.values()) >= context.settings.max_streams
 
 
 def wait_a_while() -> Response:
     """What a stream answers that cannot be had yet; a 503 a browser would take as the end for good (9.2.3)."""
-    retry = b"retry: %d\n\n" % STARTING_RETRY_MS
+    retry = b"retry: %d\n\n" % LATER_RETRY_MS
     return Response(retry, headers=STREAM_HEADERS, media_type="text/event-stream")
 
 
@@ -94,6 +101,10 @@ class _Reader:
         self._job_id = job_id
         self._view = View(order, "failed" if include == "failures" else None) if include else None
         self._cursor = cursor
+
+    def only_event(self, view: JobView) -> bytes:
+        """How the job is now, and that there is more in a while."""
+        return b"retry: %d\n" % LATER_RETRY_MS + self._job_event("job", view)
 
     async def events(self) -> AsyncIterator[bytes]:
         with self._context.traffic.reading("job"):

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Response
 
 from app.api import service_models
 from app.api.context import AnyPhase, Context
-from app.api.events import RETRY_MS, STREAM_HEADERS, wait_a_while
+from app.api.events import RETRY_MS, STREAM_HEADERS, no_more_streams, wait_a_while
 from app.api.openapi import events as event_content
 from app.api.openapi import returns
 from app.api.pool import pools_document
@@ -48,6 +48,8 @@ async def get_all_events(context: AnyPhase) -> Response:
     try:
         await context.jobs.wait_ready()
     except Unavailable:
+        return wait_a_while()
+    if no_more_streams(context):
         return wait_a_while()
     return Stream(_events(context), headers=STREAM_HEADERS, media_type="text/event-stream")
 

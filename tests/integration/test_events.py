@@ -4,14 +4,17 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import httpx_sse
 import pytest
 
+from tests.conftest import serving
 from tests.integration.answers import (
     Document,
     Event,
+    client,
     ended,
     events_of,
     problem_of,
@@ -153,11 +156,29 @@ def test_progress_comes_at_most_twice_a_second_and_only_on_change(api: httpx.Cli
     assert done == sorted(done)
 
 
+def test_a_stream_too_many_is_told_to_come_back(tmp_path: Path) -> None:
+    """It gets the job as it is, and is closed; the one that is open goes on."""
+    with serving(tmp_path, max_streams="1") as server, client(server) as api:
+        job = submitted(api, "sleep_for", [30])
+        with a_stream(api, job) as response:
+            events = events_of(response)  # kept, as the stream is closed with it
+            first = next(events)
+            more = api.get(job["links"]["events"])
+            everything = api.get("/v1/events")
+
+        assert first.name == "job"
+        assert (more.status_code, everything.status_code) == (200, 200)
+        assert more.text.startswith("retry: 15000\nevent: job\nid: 0\n")
+        assert more.text.count("event: ") == 1
+        assert everything.text == "retry: 15000\n\n"
+        api.post(job["links"]["cancel"] + "?force=1")
+
+
 def test_each_change_of_status_is_told(api: httpx.Client) -> None:
     """A job that waits, runs and is cancelled says so each time, and ends as `cancelled`."""
     with (
         a_live_job(api, "sleep_for", [0.5, 0.5], chunksize=1) as busy,
-        a_live_job(api, "sleep_for", [30], chunksize=1) as job,
+        a_live_job(api, "hold_gil", [30], chunksize=1) as job,  # which does not end as soon as it is asked to
         a_stream(api, job) as response,
     ):
         told = []
