@@ -102,8 +102,8 @@ def test_a_paused_job_can_be_cancelled(api: httpx.Client) -> None:
 
 def test_a_paused_job_completes_if_what_ran_was_the_rest(api: httpx.Client) -> None:
     """There is nothing left to be held back."""
-    job = submitted(api, "sleep_for", [0.3])
-    once(api, job, lambda now: now["counts"]["running"])
+    job = submitted(api, "sleep_for", [1.0])
+    eventually(lambda: begun(api, 0), 10, "its only item to begin")
 
     assert told(api, job, "pause")["status"] == "paused"
     assert ended(api, job["id"])["status"] == "completed"
