@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -132,6 +132,27 @@ def test_a_job_can_be_cancelled(page: Page) -> None:
     expect(state(page)).to_have_text("Cancelled")
     expect(page.get_by_role("list", name="Items")).to_contain_text(re.compile(r"\d+ cancelled"))
     expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+
+
+def test_an_answer_that_the_stream_overtook_changes_nothing(page: Page) -> None:
+    """The job ends before the answer to Cancel arrives, which says that it is being cancelled."""
+
+    def held_up(route: Route) -> None:
+        answer = route.fetch()
+        expect(state(page)).to_have_text("Cancelled")
+        route.fulfill(response=answer)
+
+    page.clock.install()
+    page.route("**/cancel", held_up)
+    submit(page, task="sleep_for", items="[60]")
+    expect(state(page)).to_have_text("Running")
+
+    with page.expect_response("**/cancel") as answer:
+        page.get_by_role("button", name="Cancel").click()
+    assert answer.value.json()["status"] == "cancelling"
+    page.clock.run_for(1000)  # so that whatever the page has yet to draw is drawn
+
+    expect(state(page)).to_have_text("Cancelled")
 
 
 def test_a_refused_job_says_why(page: Page, faults: list[str]) -> None:

@@ -140,6 +140,13 @@ async def nap(seconds: float) -> int:
 
 
 @task
+async def nap_announced(seconds: float) -> int:
+    report_progress(0.0, "asleep")
+    await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+@task
 async def nap_politely(seconds: float) -> None:
     try:
         await asyncio.sleep(seconds)

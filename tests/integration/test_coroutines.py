@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.crash.matrix import Watched, until
@@ -89,9 +90,11 @@ def test_a_result_that_kills_is_charged(watched: Watched) -> None:
 def test_a_worker_killed_while_all_wait_costs_nobody(watched: Watched) -> None:
     """No step was under way."""
     watched.recovers()
-    job = watched.submit("nap", [0.7] * 40)
-    until(lambda: watched.job(job)["counts"]["running"] == 40, 5, "all run")
-    os.kill(watched.workers()[0], signal.SIGKILL)
+    (worker,) = watched.workers()
+    job = watched.submit("nap_announced", [2.0] * 40)
+    until(lambda: watched.item(job, 39)["progress"], 10, "the last of them has begun")
+    until(lambda: psutil.Process(worker).status() == psutil.STATUS_SLEEPING, 10, "no step is under way")
+    os.kill(worker, signal.SIGKILL)
 
     assert all("output" in line for line in watched.results(job))
 

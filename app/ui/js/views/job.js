@@ -93,7 +93,9 @@ export function showJob(stage, setLive, id) {
     timer = setTimeout(connect, RETRY_MS);
   }
 
+  /** A finished job never changes; what says otherwise was overtaken, as the answer to Cancel may be by the stream. */
   function update(next) {
+    if (job && isFinished(job) && !isFinished(next)) return;
     if (next.error && !job?.error) showProblem(parts.problem, new Problem(next.error));
     job = next;
     draw();
