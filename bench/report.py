@@ -86,7 +86,7 @@ def _cells(workload: str, figure: Figure) -> tuple[str, ...]:
         rounded(figure.value),
         "" if reference is None else rounded(reference),
         figure.unit,
-        "" if ratio is None else f"{ratio:.2f}",
+        "" if ratio is None else f"{ratio:.2f}" if ratio >= 0.1 else rounded(ratio),
         "" if figure.target is None else _shown(figure.target, figure.unit),
         {None: "", True: "met", False: "missed"}[figure.met],
         str(len(figure.values)),
