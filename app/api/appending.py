@@ -11,13 +11,14 @@ from app.api import body, models
 from app.api.context import Context, Ctx
 from app.api.jobs import AFTER_MAX, JobId, job_response
 from app.api.openapi import header, lines, problems, returns
+from app.api.query import Exact
 from app.api.submit import JSONL
 from app.domain.errors import Fault, Invalid, WrongMediaType
 from app.domain.item import Block
 from app.service.intake import BLOCK_BYTES, LineCutter, split_array
 from app.service.slices import NotSliced, sliced
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(route_class=Exact, prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
 _ITEMS = {
     "parameters": [header("Content-Encoding", "how the body is packed", enum=["gzip", "identity"])],

@@ -10,10 +10,11 @@ from app.api import documents, models
 from app.api.context import Ctx
 from app.api.jobs import JobId, job_response
 from app.api.openapi import problems, returns
+from app.api.query import Exact
 from app.api.schemas import ItemTimeout, MaxFailures, MaxInFlight, Metadata, Seconds
 from app.domain.job import Job, Priority
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(route_class=Exact, prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
 
 class JobChange(BaseModel):

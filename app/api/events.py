@@ -18,14 +18,15 @@ from app.api import models
 from app.api.context import AnyPhase, Context
 from app.api.jobs import After, JobId, Ordered
 from app.api.openapi import events as event_content
-from app.api.openapi import header, problems, returns
+from app.api.openapi import header, parameter, problems, returns
+from app.api.query import Exact
 from app.api.schemas import array_of_lines, counts_document, job_document, progress
 from app.api.streaming import HEARTBEAT_SECONDS, Stream
 from app.domain.errors import Unavailable
 from app.domain.item import Order, View
 from app.service.view import JobView
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
+router = APIRouter(route_class=Exact, prefix="/v1/jobs/{job_id}", tags=["results"])
 
 RETRY_MS = 1_000
 LATER_RETRY_MS = 15_000
@@ -54,7 +55,10 @@ _EVENTS: dict[str, type[BaseModel]] = {
         **problems(404, 410, 422),
     },
     openapi_extra={
-        "parameters": [header("Last-Event-ID", "the `id` of the last event you have; wins over `after`")]
+        "parameters": [
+            header("Last-Event-ID", "the `id` of the last event you have; wins over `after`"),
+            parameter("ticket", "lets a browser in that has no key to send; it comes with `links.events`"),
+        ]
     },
 )
 async def get_events(

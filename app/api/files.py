@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, BinaryIO
 
 import msgspec
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import FileResponse
 
 from app.api import body, ranges, service_models
@@ -16,11 +16,12 @@ from app.api.context import Context, Ctx
 from app.api.multipart import FormReader, UploadedFile, base_name
 from app.api.openapi import header, problems, reference, returns
 from app.api.problems import place, problem
+from app.api.query import Exact
 from app.api.streaming import Receive, Scope, Send
 from app.domain.errors import Invalid, NotFound, TooLarge
 from app.domain.store import StoredFile
 
-router = APIRouter(prefix="/v1/files", tags=["files"])
+router = APIRouter(route_class=Exact, prefix="/v1/files", tags=["files"])
 
 FileId = Annotated[
     str, Path(pattern=r"^sha256-[0-9a-f]{64}$", description="`sha256-` and the digest of the bytes")
@@ -39,15 +40,6 @@ _ACTIVE = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml", "tex
         **problems(413, 415, 422, 429, 507),
     },
     openapi_extra={
-        "parameters": [
-            {
-                "name": "name",
-                "in": "query",
-                "required": False,
-                "description": "what to call it; a form brings its own",
-                "schema": {"type": "string"},
-            }
-        ],
         "requestBody": {
             "required": False,  # there are empty files
             "content": {
@@ -57,7 +49,11 @@ _ACTIVE = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml", "tex
         },
     },
 )
-async def upload_file(request: Request, context: Ctx) -> Response:
+async def upload_file(
+    request: Request,
+    context: Ctx,
+    name: Annotated[str, Query(description="what to call it; a form brings its own")] = "",
+) -> Response:
     """Store a file: the raw body, or the one file of a form.  The same bytes are the same file."""
     context.space.check()
     media_type = request.headers.get("content-type", "application/octet-stream")
@@ -66,7 +62,7 @@ async def upload_file(request: Request, context: Ctx) -> Response:
         if media_type.startswith("multipart/form-data"):
             file = await _form_file(pieces, context, media_type)
         else:
-            file = await _raw_file(request, pieces, context, media_type)
+            file = await _raw_file(base_name(name), pieces, context, media_type)
     await context.files.note(file.id, file.size_bytes, file.name, file.media_type)
     context.space.taken(file.size_bytes)
     document = {
@@ -178,7 +174,7 @@ async def _form_file(pieces: AsyncIterator[bytes], context: Context, media_type:
 
 
 async def _raw_file(
-    request: Request, pieces: AsyncIterator[bytes], context: Context, media_type: str
+    name: str | None, pieces: AsyncIterator[bytes], context: Context, media_type: str
 ) -> UploadedFile:
     limit = context.settings.max_file_bytes
     with context.blobs.writing() as writer:
@@ -186,7 +182,6 @@ async def _raw_file(
             writer.write(data)
             if writer.size_bytes > limit:
                 raise TooLarge(f"The file has more than {limit} bytes.")
-        name = base_name(request.query_params.get("name", ""))
         return UploadedFile(writer.commit(), name, media_type, writer.size_bytes)
 
 

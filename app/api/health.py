@@ -4,9 +4,10 @@ from fastapi import APIRouter, Response
 
 from app.api.context import AnyPhase
 from app.api.openapi import TEXT, returns
+from app.api.query import Exact
 from app.domain.errors import Unavailable
 
-router = APIRouter(tags=["service"])
+router = APIRouter(route_class=Exact, tags=["service"])
 
 
 @router.get("/livez", responses={200: returns("It lives.", content=TEXT)})

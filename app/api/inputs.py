@@ -9,12 +9,13 @@ from app.api import documents
 from app.api.context import Ctx
 from app.api.jobs import IDEMPOTENCY_KEY, RETURNS, WAIT, JobId, answer
 from app.api.openapi import lines, problems, returns
+from app.api.query import Exact
 from app.api.streaming import STREAM_HEADERS, Stream
 from app.api.submit import idempotency_key
 from app.service.inputs import Select, Selection
 from app.service.retry import retry
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(route_class=Exact, prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
 Group = Annotated[
     str, Field(min_length=1, max_length=64, description="of the failed, those of this error group")

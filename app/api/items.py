@@ -9,11 +9,12 @@ from app.api import models
 from app.api.context import Ctx
 from app.api.jobs import AFTER_MAX, JobId
 from app.api.openapi import problems, returns
+from app.api.query import Exact
 from app.api.schemas import stamp
 from app.domain.store import Note
 from app.service.inspection import ItemView
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/items", tags=["results"])
+router = APIRouter(route_class=Exact, prefix="/v1/jobs/{job_id}/items", tags=["results"])
 
 
 @router.get("/{index}", responses={200: returns("The item.", models.Item), **problems(404, 410, 422)})

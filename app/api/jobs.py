@@ -12,6 +12,7 @@ from app.api import models, ranges, service_models
 from app.api.context import Context, Ctx
 from app.api.openapi import Responses, header, lines, option_parameters, problems, reference, returns
 from app.api.preferences import Preferences
+from app.api.query import FURTHER, Exact
 from app.api.schemas import JOB_ID, Plain, job_document
 from app.api.streaming import STREAM_HEADERS, Stream
 from app.api.streaming import follow as follow_lines
@@ -23,7 +24,7 @@ from app.domain.job import Status
 from app.service.jobs import Accepted
 from app.service.view import JobView
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(route_class=Exact, prefix="/v1/jobs", tags=["jobs"])
 
 AFTER_MAX = (1 << 53) - 1
 """The largest whole number that every JSON parser reads exactly (RFC 8259, section 6)."""
@@ -58,6 +59,7 @@ IDEMPOTENCY_KEY = header(
     "Idempotency-Key", "the same key and content are the same job", type="string", maxLength=255
 )
 _SUBMISSION = {
+    FURTHER: r"params|param\..+",
     "parameters": [
         *option_parameters(),
         _PREFER,

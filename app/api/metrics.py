@@ -21,13 +21,14 @@ from starlette.concurrency import run_in_threadpool
 from app import __version__
 from app.api.context import AnyPhase
 from app.api.openapi import TEXT, returns
+from app.api.query import Exact
 from app.api.traffic import Timed, Traffic
 from app.domain.histogram import Histogram
 from app.service.figures import Snapshot
 
 _TEXTS = {**TEXT, "application/openmetrics-text": TEXT["text/plain"]}
 
-router = APIRouter(tags=["service"])
+router = APIRouter(route_class=Exact, tags=["service"])
 
 
 @router.get("/metrics", responses={200: returns("The figures.", content=_TEXTS)})

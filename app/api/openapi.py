@@ -24,7 +24,7 @@ from app.domain.caller import Role
 Responses = dict[int | str, dict[str, Any]]
 
 REFERENCE = "#/components/schemas/{model}"
-EVERYWHERE = (400, 431, 500, 503)
+EVERYWHERE = (400, 422, 431, 500, 503)
 """What any request may be answered."""
 
 HEADERS: Mapping[str, str] = {
@@ -130,6 +130,11 @@ def header(name: str, description: str, **schema: Any) -> dict[str, Any]:
         "description": description,
         "schema": schema or {"type": "string"},
     }
+
+
+def parameter(name: str, description: str) -> dict[str, Any]:
+    """A parameter of the address that a route, or the gate, reads by hand."""
+    return header(name, description) | {"in": "query"}
 
 
 def option_parameters() -> list[dict[str, Any]]:

@@ -19,12 +19,13 @@ from app.api.events import RETRY_MS, STREAM_HEADERS, no_more_streams, wait_a_whi
 from app.api.openapi import events as event_content
 from app.api.openapi import returns
 from app.api.pool import pools_document
+from app.api.query import Exact
 from app.api.schemas import job_document
 from app.api.streaming import HEARTBEAT_SECONDS, Stream
 from app.domain.errors import Gone, NotFound, Unavailable
 from app.domain.store import Query
 
-router = APIRouter(prefix="/v1", tags=["events"])
+router = APIRouter(route_class=Exact, prefix="/v1", tags=["events"])
 
 LOOK_SECONDS = 0.5
 POOL_SECONDS = 1.0

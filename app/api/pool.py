@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api import documents, service_models
 from app.api.context import Context, Ctx
 from app.api.openapi import problems, returns
+from app.api.query import Exact
 from app.domain.engine import WorkerView
 from app.domain.errors import NotFound, UnknownTask
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(route_class=Exact, prefix="/v1")
 
 
 @router.get("/tasks", tags=["tasks"], responses={200: returns("The tasks.", service_models.TaskList)})

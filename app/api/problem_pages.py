@@ -9,9 +9,10 @@ from fastapi import APIRouter, Path, Request, Response
 
 from app.api.openapi import TEXT, problems, returns
 from app.api.problem_types import PROBLEM_TYPES
+from app.api.query import Exact
 from app.domain.errors import NotFound, title_of
 
-router = APIRouter(prefix="/problems", tags=["service"])
+router = APIRouter(route_class=Exact, prefix="/problems", tags=["service"])
 
 _PAGE = returns("A page for people.", content={**TEXT, "text/html": {"schema": {"type": "string"}}})
 HEADERS = {"Cache-Control": "public, max-age=3600", "Vary": "Accept"}

@@ -10,13 +10,14 @@ from app.api import models, ranges
 from app.api.context import Ctx
 from app.api.jobs import After, JobId, Ordered
 from app.api.openapi import header, lines, problems, returns
+from app.api.query import Exact
 from app.api.schemas import array_of_lines
 from app.api.streaming import STREAM_HEADERS, Stream, available, follow, stretch
 from app.domain.item import Outcome, View
 from app.domain.job import Job
 from app.service.jobs import WAIT_SECONDS_MAX, Jobs
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
+router = APIRouter(route_class=Exact, prefix="/v1/jobs/{job_id}", tags=["results"])
 
 Filter = Annotated[
     Outcome | None, Query(description="only these results; a view of its own, with its own cursor")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from app.api.query import shown
 from app.domain.errors import Fault, Invalid
 from app.domain.halt import parse_share
 from app.domain.job import Options, Priority
@@ -18,8 +19,6 @@ METADATA_BYTES_MAX = 16 << 10
 PARAMS_BYTES_MAX = 1 << 20
 DEPTH_MAX = 64
 """Of `params` and `metadata`, which stand in every Job: what is nested deeper, not every parser reads."""
-NAME_CHARS_MAX = 100
-"""A name that a caller made up is told back to this length."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHARE = re.compile(r"[0-9]{1,3}(\.[0-9]+)?%")
 _SHARE_OR_NUMBER = r"^([0-9]+|[0-9]{1,2}(\.[0-9]+)?%)$"
@@ -175,7 +174,7 @@ _NOT_YET = {
 def _faults(error: ValidationError, model: type[BaseModel], *, of_query: bool) -> Iterable[Fault]:
     details: dict[str, str] = {}
     for entry in error.errors(include_url=False, include_input=False, include_context=False):
-        name = str(entry["loc"][0])[:NAME_CHARS_MAX] if entry["loc"] else ""
+        name = shown(str(entry["loc"][0])) if entry["loc"] else ""
         detail = entry["msg"].removeprefix("Value error, ")
         if entry["type"] == "extra_forbidden":
             detail = _NOT_YET.get(name) or f"no such option; there are {', '.join(model.model_fields)}"

@@ -10,11 +10,12 @@ from app.api import documents, service_models
 from app.api.context import AnyPhase
 from app.api.gate import COOKIE, SESSION_TOKEN, bearer_key
 from app.api.openapi import problems, returns
+from app.api.query import Exact
 from app.api.schemas import stamp
 from app.domain.caller import Caller
 from app.service.access import Session
 
-router = APIRouter(prefix="/v1/session", tags=["callers"])
+router = APIRouter(route_class=Exact, prefix="/v1/session", tags=["callers"])
 
 
 class SignIn(BaseModel):

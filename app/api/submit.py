@@ -6,22 +6,21 @@ Invariant: task, options and quota are checked before the items are read, wherev
 import asyncio
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl
 
 import jsonschema_rs
 import msgspec
 from fastapi import Request
 
-from app.api import body
+from app.api import body, query
 from app.api.context import Context
 from app.api.multipart import Form, FormReader
 from app.api.preferences import Preferences
-from app.api.schemas import NAME_CHARS_MAX, SubmitOptions
+from app.api.query import shown
+from app.api.schemas import SubmitOptions
 from app.domain.errors import Fault, Invalid, Malformed, WrongMediaType
 from app.domain.item import Block, files_named
 from app.service.checking import Examination
@@ -71,9 +70,11 @@ async def _taken(
     await context.jobs.quotas.check()
     key = idempotency_key(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    query = {name: value for name, value in _query(request).items() if name not in _FLAGS}
+    options = {name: value for name, value in query.pairs(request) if name not in _FLAGS}
     strict = Preferences.of(request).strict
-    submission = _Submission(request, context, query, job_id, key, strict=strict, validate_only=validate_only)
+    submission = _Submission(
+        request, context, options, job_id, key, strict=strict, validate_only=validate_only
+    )
     if media_type in JSONL or (not media_type and job_id is not None):
         return await submission.take_lines()
     if media_type == "application/json" or media_type.endswith("+json"):
@@ -112,7 +113,7 @@ class _Submission:
 
     async def take_json(self) -> Accepted | Checked:
         if self._query:
-            name = _shown(next(iter(self._query)))
+            name = shown(next(iter(self._query)))
             detail = "with a JSON body, options are members of that body"
             raise Invalid(f"{name}: {detail}.", [Fault(detail, parameter=name)])
         data = await body.read(self._request, self._context.settings.max_body_bytes, _JSONL_HINT)
@@ -198,7 +199,7 @@ class _Submission:
         )
         async with self._context.jobs.quotas.file() as taking:
             form = await reader.read(taking.metered(body.chunks(self._request)))
-        _refuse_twice([*self._query, *form.fields])
+        query.refuse_twice([*self._query, *form.fields])
         options = SubmitOptions.parse(self._option_values({**self._query, **form.fields}), of_query=True)
         self._digest.update(msgspec.json.encode([form.fields, [(file.id, file.name) for file in form.files]]))
         draft = self._draft(options, of_query=True)
@@ -270,24 +271,6 @@ def _by_line(first: int, numbers: Sequence[int], index: int, detail: str) -> Fau
     return Fault(detail, line=numbers[index - first])
 
 
-def _query(request: Request) -> dict[str, str]:
-    """The query's parameters; Malformed if it is not UTF-8, Invalid if it says one twice."""
-    try:
-        text = request.scope["query_string"].decode("ascii")
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
-    except UnicodeDecodeError:
-        raise Malformed("The query string is not UTF-8, percent-encoded.") from None
-    _refuse_twice([name for name, _ in pairs])
-    return dict(pairs)
-
-
-def _refuse_twice(names: Sequence[str]) -> None:
-    for name, number in Counter(names).items():
-        if number > 1:
-            detail = f"given {number} times; say which one you mean"
-            raise Invalid(f"{_shown(name)}: {detail}.", [Fault(detail, parameter=_shown(name))])
-
-
 def idempotency_key(request: Request) -> str | None:
     """The key, bare or quoted."""
     header = request.headers.get("idempotency-key")
@@ -317,7 +300,7 @@ def _members(data: bytes) -> dict[str, msgspec.Raw]:
     def once(_: type, name: str) -> _Name:
         if name in names:
             detail = "is there twice; say which one you mean"
-            raise Invalid(f"/{_shown(name)}: {detail}.", [Fault(detail, pointer=f"/{_shown(name)}")])
+            raise Invalid(f"/{shown(name)}: {detail}.", [Fault(detail, pointer=f"/{shown(name)}")])
         names.add(name)
         return _Name(name)
 
@@ -343,11 +326,7 @@ def _decoded(name: str, raw: msgspec.Raw) -> Any:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
         detail = f"cannot be read: {error}"
-        raise Invalid(f"/{_shown(name)}: {detail}.", [Fault(detail, pointer=f"/{_shown(name)}")]) from None
-
-
-def _shown(name: str) -> str:
-    return name[:NAME_CHARS_MAX]
+        raise Invalid(f"/{shown(name)}: {detail}.", [Fault(detail, pointer=f"/{shown(name)}")]) from None
 
 
 def _json_object(name: str, text: str) -> dict[str, Any]:
@@ -376,10 +355,10 @@ def _check_params(task: Mapping[str, Any], params: Mapping[str, Any], *, of_quer
     faults = []
     validator = jsonschema_rs.Draft202012Validator(task["params_schema"], mask="this")
     for error in validator.iter_errors(dict(params)):
-        path = [_shown(str(part)) for part in error.instance_path]
+        path = [shown(str(part)) for part in error.instance_path]
         detail = error.message.partition("\n")[0][:200]
         if not path and (unknown := sorted(set(params) - set(known))):
-            path = [_shown(unknown[0])]
+            path = [shown(unknown[0])]
             detail = f"task {task['name']!r} has no such parameter; it has {', '.join(known) or 'none'}"
         if of_query:
             faults.append(Fault(detail, parameter=f"param.{'.'.join(path)}"))

@@ -9,10 +9,11 @@ from app.api import models
 from app.api.context import Ctx
 from app.api.jobs import JobId
 from app.api.openapi import problems, returns
+from app.api.query import Exact
 from app.api.schemas import stamp
 from app.domain.digest import Tally
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(route_class=Exact, prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
 
 @router.get("/errors", responses={200: returns("The groups.", models.JobErrors), **problems(404, 410, 422)})

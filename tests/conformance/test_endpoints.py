@@ -70,6 +70,16 @@ def test_the_rows_are_the_routes(api: httpx.Client) -> None:
         assert told <= routes[row.name]["responses"].keys(), row.name
 
 
+@pytest.mark.parametrize("row", ENDPOINTS, ids=row_id)
+def test_an_endpoint_refuses_a_parameter_that_it_does_not_know(api: httpx.Client, row: Row) -> None:
+    """422 names it, before anything else of the request is looked at."""
+    method, path = row.name.split()
+
+    answer = api.request(method, f"{path}?no_such_parameter=1")
+
+    assert problem_names(problem_of(answer, 422)) == {"no_such_parameter"}
+
+
 @pytest.mark.parametrize("row", [row for row in ENDPOINTS if row.name.startswith("GET ")], ids=row_id)
 def test_head_works_wherever_get_does(api: httpx.Client, row: Row, mixed: Document) -> None:
     """The same status and headers, and no body; a stream is not started."""

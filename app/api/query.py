@@ -1,0 +1,83 @@
+"""What an address says after its `?`: parameters that its route knows, each once.
+
+How it works: a route of the class `Exact` knows its parameters from its signature and from what it tells OpenAPI of
+them, and looks at those of a request before anything else does.  A request without any costs nothing.
+Invariant: no parameter is ignored: a misspelt one would be taken for its default, and nobody would know.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import Request, Response
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
+from fastapi.routing import APIRoute
+
+from app.domain.errors import Fault, Invalid, Malformed
+
+NAME_CHARS_MAX = 100
+"""A name that a caller made up is told back to this length."""
+FURTHER = "x-further-parameters"
+"""Where a route says in OpenAPI which parameters it takes that have no name of their own: a pattern of their names."""
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Exact(APIRoute):
+    """A route that refuses parameters it does not know."""
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+        told = self.openapi_extra or {}
+        described = [field.alias for field in _declared(self)] + [
+            parameter["name"] for parameter in told.get("parameters", []) if parameter["in"] == "query"
+        ]
+        further = re.compile(told[FURTHER]) if FURTHER in told else None
+
+        async def handle_exactly(request: Request) -> Response:
+            if request.scope["query_string"]:
+                _check([name for name, _ in pairs(request)], described, further)
+            return await handle(request)
+
+        return handle_exactly
+
+
+def _declared(route: APIRoute) -> list[Any]:
+    """The fields of the signature that are parameters of the address."""
+    return [field for field in get_flat_params(route.dependant) if isinstance(field.field_info, Query)]
+
+
+def pairs(request: Request) -> list[tuple[str, str]]:
+    """The parameters in their order; Malformed if they are not UTF-8."""
+    try:
+        text = request.scope["query_string"].decode("ascii")
+        return parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise Malformed("The query string is not UTF-8, percent-encoded.") from None
+
+
+def refuse_twice(names: Sequence[str]) -> None:
+    """Invalid if one of these is there more than once, of which a parser would drop one."""
+    if len(set(names)) == len(names):
+        return
+    name, number = Counter(names).most_common(1)[0]
+    detail = f"given {number} times; say which one you mean"
+    raise Invalid(f"{shown(name)}: {detail}.", [Fault(detail, parameter=shown(name))])
+
+
+def shown(name: str) -> str:
+    """The name as an answer tells it."""
+    return name[:NAME_CHARS_MAX]
+
+
+def _check(names: Sequence[str], known: Collection[str], further: re.Pattern[str] | None) -> None:
+    """Invalid if one is unknown, with those that there are."""
+    refuse_twice(names)
+    for name in names:
+        if name not in known and (further is None or not further.fullmatch(name)):
+            there_are = f"there are {', '.join(known)}" if known else "there are none"
+            detail = f"no such parameter here; {there_are}"
+            raise Invalid(f"{shown(name)}: {detail}.", [Fault(detail, parameter=shown(name))])
