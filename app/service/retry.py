@@ -19,8 +19,8 @@ async def retry(
 ) -> Accepted:
     """A new job of the selected items, which are copied a block at a time, with the options of the old one.
 
-    NotFound, Gone, Conflict if the job has not finished, UnknownTask, Invalid if nothing failed like that.
-    If nothing is selected otherwise, the new job is one without items, and finished.
+    NotFound, Gone, Conflict if the job has not finished or has none of these items, UnknownTask, Invalid if nothing
+    failed like that.
     """
     job = (await jobs.get(job_id)).job
     if not job.status.finished:
@@ -34,10 +34,21 @@ async def retry(
         async for lines in inputs.lines(job, selection):
             await upload.add(list(cutter.feed(lines)))
         await upload.add(list(cutter.finish()))
-        if selection.error_group is not None and not upload.count:
-            detail = f"no failure of job {job.id!r} is in this group; GET /v1/jobs/{job.id}/errors lists them"
-            raise Invalid(f"/error_group: {detail}.", [Fault(detail, pointer="/error_group")])
+        if not upload.count:
+            raise _nothing(job, selection)
         return await jobs.commit(upload, draft)
+
+
+def _nothing(job: Job, selection: Selection) -> Invalid | Conflict:
+    """Why there is no new job: one without items would look as if all had gone well."""
+    if selection.error_group is not None:
+        detail = f"no failure of job {job.id!r} is in this group; GET /v1/jobs/{job.id}/errors lists them"
+        return Invalid(f"/error_group: {detail}.", [Fault(detail, pointer="/error_group")])
+    counts = job.counts
+    return Conflict(
+        f"Job {job.id!r} has no {selection.select} items, so there is nothing to run again:"
+        f" of {counts.total}, {counts.failed} failed and {counts.cancelled} were cancelled, which is unfinished too."
+    )
 
 
 def _draft(job: Job, selection: Selection, idempotency_key: str | None) -> Draft:

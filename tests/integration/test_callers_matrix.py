@@ -55,7 +55,7 @@ ROWS = {
     "POST /v1/jobs/{job_id}/resume": Row(SUBMIT, 409, 404),
     "POST /v1/jobs/{job_id}/items": Row(SUBMIT, 422, 404, json=[2]),  # of one's own: where is missing
     "POST /v1/jobs/{job_id}/seal": Row(SUBMIT, others=404),
-    "POST /v1/jobs/{job_id}/retry": Row(SUBMIT, 200, 404, json={}),
+    "POST /v1/jobs/{job_id}/retry": Row(SUBMIT, 409, 404, json={}),  # of one's own: nothing failed
     "GET /v1/jobs/{job_id}/results": Row(READ, others=404),
     "GET /v1/jobs/{job_id}/results.jsonl": Row(READ, others=404),
     "GET /v1/jobs/{job_id}/inputs.jsonl": Row(READ, others=404),

@@ -202,13 +202,24 @@ def test_failures_of_one_group_run_again(api: httpx.Client) -> None:
     assert problem_names(problem) == {"/error_group"}
 
 
-def test_a_retry_of_nothing_is_a_finished_job_without_items(api: httpx.Client, mixed: Document) -> None:
-    """As any submission without items is."""
-    answer = api.post(mixed["links"]["retry"], json={"select": "cancelled"})
+@pytest.mark.parametrize("select", ["cancelled", "unfinished"])
+def test_a_retry_of_nothing_is_refused(api: httpx.Client, mixed: Document, select: str) -> None:
+    """409 says what there is; a new job that has nothing to do would look like a success."""
+    before = document_of(api.get("/v1/jobs?limit=1"))
 
-    assert answer.status_code == 200
-    assert document_of(answer)["status"] == "completed"
-    assert document_of(answer)["counts"]["total"] == 0
+    problem = problem_of(api.post(mixed["links"]["retry"], json={"select": select}), 409)
+
+    assert f"no {select} items" in problem["detail"]
+    assert f"{len(FAILED)} failed" in problem["detail"]
+    assert document_of(api.get("/v1/jobs?limit=1")) == before
+
+
+def test_a_job_without_failures_has_nothing_to_retry(api: httpx.Client) -> None:
+    """The default is the failed ones, also of a job without any items."""
+    for items in ([1], []):
+        job = ended(api, submitted(api, "sqrt", items)["id"])
+
+        assert "no failed items" in problem_of(api.post(job["links"]["retry"]), 409)["detail"]
 
 
 def test_a_retry_with_a_key_is_made_once(api: httpx.Client, mixed: Document) -> None:
@@ -216,7 +227,8 @@ def test_a_retry_with_a_key_is_made_once(api: httpx.Client, mixed: Document) -> 
     key = {"Idempotency-Key": an_id()}
 
     first, second = (api.post(mixed["links"]["retry"], headers=key) for _ in range(2))
-    other = api.post(mixed["links"]["retry"], json={"select": "cancelled"}, headers=key)
+    group = {"error_group": mixed["error_groups"][0]["group"]}
+    other = api.post(mixed["links"]["retry"], json=group, headers=key)
 
     assert document_of(second)["id"] == document_of(first)["id"]
     assert second.headers["idempotent-replayed"] == "true"

@@ -301,12 +301,16 @@ class Caller:
         """Some items again, as a job of its own, which has just these and ends like any other."""
         key = f"retry-{self._name}" if self._chance.random() < 0.5 else None
         log = b"".join(segment.lines for segment in life.store.log(old.id) or ())
-        accepted = await self._until_it_works(
-            lambda: retry(life.jobs, life.inputs, old.id, Selection(select), key)
-        )
         ended = {result["index"]: "error" in result for result in map(decode, log.splitlines())}
         chosen = True if select == "failed" else None
         items = [item for n, item in enumerate(self._items[: old.counts.total]) if ended.get(n) is chosen]
+        try:
+            accepted = await self._until_it_works(
+                lambda: retry(life.jobs, life.inputs, old.id, Selection(select), key)
+            )
+        except Conflict:
+            hold(not items, "what was asked for is retried", old, len(items))
+            return
         job = (await self._until_it_works(lambda: life.jobs.get(accepted.job_id))).job
         hold(job.counts.total == len(items), "what is retried is what was asked for", old, job, len(items))
         while not job.status.finished:
