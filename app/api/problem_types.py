@@ -84,8 +84,8 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     ),
     "over-quota": ProblemType(
         429,
-        "You have as much here as you may have at once.",
-        "Wait for `Retry-After` seconds, or until some of your jobs have finished.",
+        "You have as much here as you may have at once, or sent more than that.",
+        "`detail` says which: wait for `Retry-After` seconds, until some jobs have finished, or send less at once.",
     ),
     "head-too-large": ProblemType(
         431,

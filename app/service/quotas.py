@@ -49,7 +49,7 @@ class Taking:
         """So many more items and bytes have come.  OverQuota if that is too much."""
         self.items += items
         self.size += size
-        await self._quotas.check_coming()
+        await self._quotas.check_coming(self)
 
     async def metered(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """These, counted as they come."""
@@ -91,11 +91,18 @@ class Quotas:
         """Whether there is room for one more byte.  OverQuota if not."""
         await self._check_stored(1)
 
-    async def check_coming(self) -> None:
-        """Whether there is room for all that is coming.  OverQuota if not."""
-        most = self._caller.quota.queued_items_max
+    async def check_coming(self, taking: Taking) -> None:
+        """Whether there is room for all that is coming, of which this is a part.  OverQuota if not."""
+        quota = self._caller.quota
+        most = quota.queued_items_max
+        if most is not None and taking.items > most:
+            raise _alone(
+                f"{most} waiting items", "Send them in several jobs, each when the one before has run."
+            )
         if most is not None and self._unfinished()[1] > most:
             raise _over(f"{most} waiting items", "Send fewer, or wait until some have run.")
+        if quota.stored_bytes_max is not None and taking.size > quota.stored_bytes_max:
+            raise _alone(f"{quota.stored_bytes_max} stored bytes", "Send less, or ask the operator for more.")
         await self._check_stored(0)
 
     @asynccontextmanager
@@ -153,7 +160,8 @@ class Quotas:
             stored = await self._measure(name)  # something may have been deleted
         if stored.size + stored.since > most:
             raise _over(
-                f"{quota.stored_bytes_max} bytes", "DELETE finished jobs or files, or wait until some expire."
+                f"{quota.stored_bytes_max} stored bytes",
+                "DELETE finished jobs or files, or wait until some expire.",
             )
 
     async def _measure(self, name: str) -> _Stored:
@@ -162,6 +170,14 @@ class Quotas:
         now = self._clock.monotonic()
         self._stored[name] = _Stored(size, now, now - began)
         return self._stored[name]
+
+
+def _alone(limit: str, remedy: str) -> OverQuota:
+    """Of one request that is more than all its caller may have: it is refused, whatever else is there."""
+    return OverQuota(
+        f"You may have {limit} here at once, and this request alone has more, so waiting does not help. {remedy}",
+        retry_after_seconds=RETRY_AFTER_SECONDS,
+    )
 
 
 def _over(limit: str, remedy: str) -> OverQuota:

@@ -96,6 +96,19 @@ def test_waiting_items_are_counted_as_they_come(limited: Keyed, ann: httpx.Clien
     assert ended(ann, submitted(ann, "echo", [1] * 100)["id"])["status"] == "completed"
 
 
+def test_what_can_never_fit_is_told_what_helps(ann: httpx.Client) -> None:
+    """A submission larger than the quota is not told to wait; one that others are in the way of is."""
+    submitted(ann, "sleep_for", [60] * 60)
+
+    in_the_way = refused(ann.post("/v1/jobs", json={"task": "echo", "items": [1] * 60}))
+    too_many = refused(ann.put(f"/v1/jobs/{an_id()}?task=echo", content=b"1\n" * 101))
+    too_large = refused(ann.post("/v1/files", content=bytes(STORED_MAX + 1)))
+
+    assert "wait until some have run" in in_the_way["detail"]
+    assert "waiting does not help. Send them in several jobs" in too_many["detail"]
+    assert "waiting does not help. Send less" in too_large["detail"]
+
+
 def test_stored_bytes_are_counted(ann: httpx.Client) -> None:
     """Items, results and files; what is deleted makes room."""
     job = ended(ann, submitted(ann, "echo", ["x" * (1 << 20)])["id"])
