@@ -1,9 +1,12 @@
-"""HTTP/1.1 as uvicorn reads it, with a limit on what comes before a body, and with our own refusals.
+"""HTTP/1.1 as uvicorn reads it, with a limit on what comes before a body and after its answer, and our own refusals.
 
 Invariant: what cannot be read as HTTP is answered with a problem too, and of no head is more kept than
 `HEAD_BYTES_MAX` and one read of the socket.
+Invariant: of a body that was answered before its end no more is read than `REST_BYTES_MAX`, for no longer than
+`REST_SECONDS_MAX`; then the connection is closed.
 """
 
+from asyncio import TimerHandle
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -15,6 +18,9 @@ from app.api.streaming import CUT_OFF
 HEAD_BYTES_MAX = 64 << 10
 """Request line and headers together."""
 LINGER_SECONDS = 1.0
+REST_BYTES_MAX = 64 << 20
+"""Twice the largest JSON body by default: who sends all of it before it listens is to hear what was wrong."""
+REST_SECONDS_MAX = 30.0
 _SEPARATORS_BYTES = len(": \r\n")
 
 
@@ -32,6 +38,14 @@ class _Head:
     read_bytes: int = 0
 
 
+@dataclass(slots=True)
+class _Rest:
+    """What still comes of a body after its answer, and is dropped."""
+
+    deadline: TimerHandle
+    read_bytes: int = 0
+
+
 class _HeadTooLarge(Exception):
     pass
 
@@ -41,10 +55,16 @@ class Protocol(HttpToolsProtocol):
 
     _head: _Head | None = None
     _refused = False
+    _rest: _Rest | None = None
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        if self._rest is not None:
+            self._rest.read_bytes += len(data)
+            if self._rest.read_bytes > REST_BYTES_MAX:
+                self.transport.close()
+                return
         head = self._head
         super().data_received(data)
         if head is not None and head is self._head:  # all of it belongs to this head, which goes on
@@ -71,6 +91,20 @@ class Protocol(HttpToolsProtocol):
         self._head = None
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        cycle = self.cycle  # of the request that is being read, which may be a later one
+        if cycle.more_body and cycle.response_complete and not self.transport.is_closing():
+            self._rest = _Rest(self.loop.call_later(REST_SECONDS_MAX, self.transport.close))
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._forget_rest()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_rest()
+        super().connection_lost(exc)
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn always says the same
         """Answer what the parser, or one of the above, has refused."""
         if self._head is not None and self._head.parsed_bytes > HEAD_BYTES_MAX:
@@ -82,6 +116,11 @@ class Protocol(HttpToolsProtocol):
         """End the connection once what was written is sent; the client sees that there is no end to the answer."""
         self.cycle.disconnected = True
         self.transport.close()
+
+    def _forget_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.deadline.cancel()
+            self._rest = None
 
     def _count(self, size: int) -> None:
         assert self._head is not None
