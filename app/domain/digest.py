@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from app.domain.groups import Group, group_of
-from app.domain.item import Segment, is_failure
+from app.domain.item import Segment, holds, is_failure
 
 GROUPS_MAX = 32
 """The first so many troubles are told apart; later ones are only counted."""
@@ -212,7 +212,7 @@ class Digesting:
 
 def is_telling(segment: Segment) -> bool:
     """Whether there is anything in it for a digest."""
-    return segment.failed > 0 or _DURATION in segment.lines
+    return segment.failed > 0 or holds(segment.lines, _DURATION, rare=b"_")
 
 
 class _Failure(msgspec.Struct):

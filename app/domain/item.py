@@ -86,11 +86,28 @@ def files_named(*texts: bytes) -> list[str]:
     """
     found: set[bytes] = set()
     for text in texts:
-        if b"\\u00" in text:
+        if holds(text, b"\\u00", rare=b"\\"):
             found.update(_FILE.findall(_ESCAPE.sub(_unescaped, text)))
-        if b"sha256-" in text:
+        if holds(text, b"sha256-", rare=b"-"):
             found.update(_FILE.findall(text))
     return sorted(name.decode() for name in found)
+
+
+def holds(text: bytes, sought: bytes, rare: bytes) -> bool:
+    """Whether `sought` stands in the text; `rare` is a byte of it that stands elsewhere seldom, or not at all.
+
+    To look for one byte costs 0.05 ns for each that is looked through, for several 0.5 to 1 ns.  So places of that
+    byte are tried, unless there turn out to be many.
+    """
+    before = sought.index(rare)
+    place = text.find(rare)
+    for _ in range(len(text) // _STRIDE_BYTES):
+        if place < 0:
+            return False
+        if place >= before and text.startswith(sought, place - before):
+            return True
+        place = text.find(rare, place + 1)
+    return place >= 0 and text.find(sought, max(0, place - before)) >= 0
 
 
 def _unescaped(escape: re.Match[bytes]) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from app.domain.errors import Fault, Invalid, Malformed, TooLarge
-from app.domain.item import Block
+from app.domain.item import Block, holds
 
 BLOCK_BYTES = 256 << 10
 _WHITE = (b"\n", b" ", b"\t", b"\r")
@@ -67,14 +67,15 @@ class LineCutter:
                 if len(text) > self._item_bytes_max:
                     self._refuse(number, len(text))
         before = self._lines
-        self._lines += lines.count(b"\n")
+        count = lines.count(b"\n")
+        self._lines += count
         self.numbers = range(before + 1, self._lines + 1)
         if _may_be_blank(lines):
             numbered = enumerate(lines.split(b"\n"), start=before + 1)
             kept = [(number, line) for number, line in numbered if line.strip(b" \t\r")]
             self.numbers = [number for number, _ in kept]
-            lines = b"".join(line + b"\n" for _, line in kept)
-        if count := lines.count(b"\n"):
+            lines, count = b"".join(line + b"\n" for _, line in kept), len(kept)
+        if count:
             yield Block(self.count, count, lines)
             self.count += count
 
@@ -86,11 +87,10 @@ class LineCutter:
 
 
 def _may_be_blank(lines: bytes) -> bool:
-    """Whether any line begins with white space, as a blank one would.
-
-    To look for one byte costs next to nothing, for two 1 ns for each byte that is looked through.
-    """
-    return lines.startswith(_WHITE) or any(white in lines and b"\n" + white in lines for white in _WHITE)
+    """Whether any line begins with white space, as a blank one would."""
+    return lines.startswith(_WHITE) or any(
+        white in lines and holds(lines, b"\n" + white, rare=b"\n") for white in _WHITE
+    )
 
 
 def split_array(array: bytes | memoryview, item_bytes_max: int) -> list[Block]:

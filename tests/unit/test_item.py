@@ -18,6 +18,7 @@ from app.domain.item import (
     divided,
     failure_line,
     files_named,
+    holds,
     holes,
     is_failure,
     key_of,
@@ -178,6 +179,21 @@ def test_a_file_is_seen_however_its_name_is_written() -> None:
     assert files_named(f'["{escaped}"]\n'.encode()) == [name]
     assert files_named(f'["{name.replace("s", chr(92) + "u0073")}"]'.encode()) == [name]
     assert files_named(b'"sha256-00"', rb'"\\u0073ha256-"') == []
+
+
+@given(
+    st.text("-256as", max_size=12).map(str.encode),
+    st.lists(st.sampled_from([b"-", b"sha256-", b"sha256", b"x" * 5000, b"-" * 100]), max_size=8).map(
+        b"".join
+    ),
+)
+@example(b"6-", b"x" * 5000)
+@example(b"sha256-", b"-" * 9000)
+def test_what_stands_in_a_text_is_found_however_often_its_rare_byte_does(start: bytes, rest: bytes) -> None:
+    """A text has the word that is looked for or not, whatever is looked for first."""
+    text = start + rest
+    assert holds(text, b"sha256-", rare=b"-") == (b"sha256-" in text)
+    assert holds(text, b"-s", rare=b"-") == (b"-s" in text)
 
 
 @pytest.mark.parametrize("at", range(9))
