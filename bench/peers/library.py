@@ -67,8 +67,13 @@ class Command:
 
 
 def redis_url(database: int = 0) -> str:
-    """Of one of the broker's databases, waited for as long as the caller says: redis-py would give up after seconds."""
-    return f"{os.environ[REDIS]}/{database}?socket_timeout=600"
+    """Of one of the broker's databases."""
+    return f"{os.environ[REDIS]}/{database}"
+
+
+def patient_redis_url(database: int = 0) -> str:
+    """As `redis_url`, and waited for as long as the caller says: redis-py by itself would give up after seconds."""
+    return f"{redis_url(database)}?socket_timeout=600"
 
 
 def items_are_long() -> bool:

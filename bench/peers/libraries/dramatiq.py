@@ -14,13 +14,13 @@ from dramatiq.results import ResultFailure, Results, ResultTimeout
 from dramatiq.results.backends.redis import RedisBackend
 
 from bench.peers import functions
-from bench.peers.library import LIMIT_SECONDS, WORKERS, Command, Failed, Pending, redis_url
+from bench.peers.library import LIMIT_SECONDS, WORKERS, Command, Failed, Pending, patient_redis_url
 
 SECONDS_MAX = 300.0
 MS = 1_000
 
-broker = RedisBroker(url=redis_url())
-broker.add_middleware(Results(backend=RedisBackend(url=redis_url(1))))
+broker = RedisBroker(url=patient_redis_url())
+broker.add_middleware(Results(backend=RedisBackend(url=patient_redis_url(1))))
 dramatiq.set_broker(broker)
 
 

@@ -11,11 +11,11 @@ from huey import RedisHuey
 from huey.exceptions import ResultTimeout, TaskException
 
 from bench.peers import functions
-from bench.peers.library import LIMIT_SECONDS, WORKERS, Command, Failed, Pending, redis_url
+from bench.peers.library import LIMIT_SECONDS, WORKERS, Command, Failed, Pending, patient_redis_url
 
 SECONDS_MAX = 300.0
 
-huey = RedisHuey("peers", url=redis_url(), notify_result=True)
+huey = RedisHuey("peers", url=patient_redis_url(), notify_result=True)
 
 
 @huey.task()

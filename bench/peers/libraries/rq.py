@@ -16,7 +16,15 @@ from rq.job import Job
 from rq.worker import Worker
 
 from bench.peers.functions import call
-from bench.peers.library import LIMIT_SECONDS, WORKERS, Command, Failed, Pending, items_are_long, redis_url
+from bench.peers.library import (
+    LIMIT_SECONDS,
+    WORKERS,
+    Command,
+    Failed,
+    Pending,
+    items_are_long,
+    patient_redis_url,
+)
 
 SECONDS_MAX = 300.0
 
@@ -28,8 +36,16 @@ class Preloaded(Worker):  # type: ignore[misc]  # RQ is not there for the type c
 class Rq:
     def __init__(self) -> None:
         worker = f"{__name__}.Preloaded" if items_are_long() else "rq.worker.SimpleWorker"
-        self._queue = Queue(connection=Redis.from_url(redis_url()))
-        options = ("--url", redis_url(), "--quiet", "--worker-class", worker, "--num-workers", str(WORKERS))
+        self._queue = Queue(connection=Redis.from_url(patient_redis_url()))
+        options = (
+            "--url",
+            patient_redis_url(),
+            "--quiet",
+            "--worker-class",
+            worker,
+            "--num-workers",
+            str(WORKERS),
+        )
         self._workers = Command("rq.cli", "worker-pool", *options)
 
     def start(self) -> None:
