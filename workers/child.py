@@ -20,7 +20,6 @@ from pathlib import Path
 
 from workers.blackbox import Recorder
 from workers.chunk import Runner
-from workers.coroutines import SideBySide
 from workers.files import BLOBS, Blobs
 from workers.limits import ChildLimits, limit_data
 from workers.task import TaskSpec
@@ -60,7 +59,6 @@ def serve(
     BLOBS.set(blobs)
     marks = Marks(memory, worker_id)
     runner = Runner(specs, marks, recorder, limits, lambda frame: _send(connection, frame))
-    side_by_side = SideBySide(connection, runner)
     if limits.data_bytes_max is not None:
         limit_data(limits.data_bytes_max)
     frame: Frame | None = None
@@ -71,7 +69,10 @@ def serve(
         following = None
         match frame.kind:
             case Kind.CHUNK if runner.side_by_side(frame):
-                following = side_by_side.run(frame)
+                # Brings asyncio, which others do without; the zygote has loaded it if there is such a task.
+                from workers.coroutines import SideBySide
+
+                following = SideBySide(connection, runner).run(frame)
             case Kind.CHUNK:
                 runner.run(frame)
             case Kind.DESCRIBE:

@@ -16,6 +16,7 @@ import array
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import mmap
 import os
@@ -208,6 +209,10 @@ def main() -> NoReturn:
         specs = discover(settings.modules)
         for spec in specs.values():
             spec.describe()
+        if any(spec.is_coroutine for spec in specs.values()):
+            importlib.import_module(
+                "workers.coroutines"
+            )  # and asyncio, which is 2 MiB that others do without
     except TaskDefinitionError:
         send(control, {"failed": traceback.format_exc()[-MESSAGE_BYTES_MAX // 4 :]})
         sys.exit(1)

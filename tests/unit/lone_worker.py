@@ -36,19 +36,11 @@ class LoneWorker:
         return list(self.reports())
 
     def send(self, task: str, lines: Sequence[bytes], *, light: bool, **order: Any) -> None:
-        said = {
-            "task": task,
-            "params": "{}",
-            "attempt": 1,
-            "max_attempts": 1,
-            "key_field": None,
-            "timeout_seconds": None,
-            "limit": 0,
-            "light": light,
-        }
-        body = json.dumps(said | order).encode() + b"\n" + b"".join(line + b"\n" for line in lines)
-        frame = Frame(Kind.CHUNK, body, 7, 100, len(lines))
-        self.connection.sendall(frame.header() + frame.body)
+        self.connection.sendall(chunk_of(task, lines, light=light, **order))
+
+    def send_at_once(self, *items: tuple[str, bytes]) -> None:
+        """Chunks of one item, the next of which is there when one begins."""
+        self.connection.sendall(b"".join(chunk_of(task, [line], light=False) for task, line in items))
 
     def reports(self) -> Iterator[Frame]:
         reader = FrameReader()
@@ -57,6 +49,23 @@ class LoneWorker:
                 yield frame
                 if frame.kind is Kind.DONE:
                     return
+
+
+def chunk_of(task: str, lines: Sequence[bytes], *, light: bool, **order: Any) -> bytes:
+    """The frame of a chunk."""
+    said = {
+        "task": task,
+        "params": "{}",
+        "attempt": 1,
+        "max_attempts": 1,
+        "key_field": None,
+        "timeout_seconds": None,
+        "limit": 0,
+        "light": light,
+    }
+    body = json.dumps(said | order).encode() + b"\n" + b"".join(line + b"\n" for line in lines)
+    frame = Frame(Kind.CHUNK, body, 7, 100, len(lines))
+    return frame.header() + frame.body
 
 
 @contextmanager

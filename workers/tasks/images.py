@@ -6,6 +6,7 @@ Invariant: a picture that cannot be read in full is an error, never a half-grey 
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,10 @@ _UPRIGHT = {
 """What undoes each EXIF orientation (CIPA DC-008, tag 0x0112)."""
 _SIDEWAYS = (_Turn.TRANSPOSE, _Turn.ROTATE_270, _Turn.TRANSVERSE, _Turn.ROTATE_90)
 
-Image.init()  # the decoders, once, before workers are forked
+# The decoders, once, before workers are forked; `init` would load those of forty other formats as well.
+Image.preinit()
+for _format in ("Avif", "Mpo", "Tiff", "WebP"):
+    import_module(f"PIL.{_format}ImagePlugin")
 
 
 class PictureError(ValueError):
