@@ -185,12 +185,13 @@ class Jobs:
                 self._uploading.discard(key)
                 if not upload.committed:
                     # Also when the request's own task is being cancelled: the clean-up must not be.
-                    await asyncio.shield(asyncio.ensure_future(self._store.discard_upload(name)))
+                    await asyncio.shield(asyncio.ensure_future(upload.discard()))
 
     async def commit(self, upload: Upload, draft: Draft) -> Accepted:
         """The upload is complete: its job exists from now on."""
         if earlier := await self.earlier(draft):
             return earlier
+        await upload.complete()
         job = self._job(draft, upload.count)
         try:
             await self._store.commit_upload(upload.name, job, self._sight.own_key(draft.idempotency_key))
