@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.api import models, ranges, service_models
+from app.api import cursors, models, ranges, service_models
 from app.api.context import Context, Ctx
 from app.api.openapi import Responses, header, lines, option_parameters, problems, reference, returns
 from app.api.preferences import Preferences
@@ -18,7 +18,6 @@ from app.api.streaming import STREAM_HEADERS, Stream
 from app.api.streaming import follow as follow_lines
 from app.api.submit import submit, validate
 from app.domain import store
-from app.domain.errors import Fault, Gone, Invalid, NotFound
 from app.domain.item import Order, View
 from app.domain.job import Status
 from app.service.jobs import Accepted
@@ -131,16 +130,13 @@ async def list_jobs(
     q: Annotated[Plain | None, Query(description="part of the id or the label")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="how many at most")] = 50,
     cursor: Annotated[
-        str | None, Query(pattern=f"^{JOB_ID}$", description="`next_cursor` of the page before")
+        str | None, Query(pattern=cursors.PATTERN, description="`next_cursor` of the page before")
     ] = None,
 ) -> Response:
     """Jobs, newest first."""
-    if cursor is not None:
-        await _check_cursor(context, cursor)
-    query = store.Query(limit + 1, status, task, q, cursor)
-    views = await context.jobs.list(query)
-    more = len(views) > limit
-    next_cursor = views[limit - 1].job.id if more else None
+    position = None if cursor is None else cursors.parsed(cursor)
+    views = await context.jobs.list(store.Query(limit + 1, status, task, q, position))
+    next_cursor = cursors.after(views[limit - 1].job) if len(views) > limit else None
     document = {"jobs": [job_document(view) for view in views[:limit]], "next_cursor": next_cursor}
     headers = {}
     if next_cursor:
@@ -234,15 +230,6 @@ def _headers(request: Request, accepted: Accepted) -> dict[str, str]:
     if accepted.replayed and "idempotency-key" in request.headers:
         headers["Idempotent-Replayed"] = "true"
     return headers
-
-
-async def _check_cursor(context: Context, cursor: str) -> None:
-    """Invalid if the cursor's job is gone: the page after it would look like the end of the list."""
-    try:
-        await context.jobs.get(cursor)
-    except (NotFound, Gone):
-        detail = "that job is not here any more; start again without a cursor"
-        raise Invalid(f"cursor: {detail}.", [Fault(detail, parameter="cursor")]) from None
 
 
 async def _changed(request: Request, context: Context, job_id: str, seconds: float) -> JobView:

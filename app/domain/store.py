@@ -15,6 +15,14 @@ from app.domain.job import Job, Status
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a list of jobs: where this one is, or was before it was deleted."""
+
+    job_id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """Which jobs to list: newest first, from after `cursor` on."""
 
@@ -23,8 +31,8 @@ class Query:
     task: str | None = None
     text: str | None = None
     """Is part of the id, or of the label whatever its case."""
-    cursor: str | None = None
-    """The id of the last job of the page before."""
+    cursor: Position | None = None
+    """Of the last job of the page before."""
     submitted_by: str | None = None
 
 

@@ -15,7 +15,7 @@ from app.domain.digest import Digest
 from app.domain.errors import Conflict, ServiceError
 from app.domain.item import Block, Outcome, Page, Segment, View, is_failure
 from app.domain.job import Job, Status
-from app.domain.store import Extent, Note, Query, Replay, StoredFile, Tombstone
+from app.domain.store import Extent, Note, Position, Query, Replay, StoredFile, Tombstone
 
 
 class MemoryStore:
@@ -100,8 +100,7 @@ class MemoryStore:
     async def list_jobs(self, query: Query) -> list[Job]:
         jobs = list(reversed(self._jobs.values()))
         if query.cursor is not None:
-            place = next((place for place, job in enumerate(jobs) if job.id == query.cursor), len(jobs))
-            jobs = jobs[place + 1 :]
+            jobs = _after(jobs, query.cursor)
         return [job for job in jobs if _matches(job, query)][: query.limit]
 
     async def count_jobs(self) -> Mapping[Status, int]:
@@ -300,6 +299,16 @@ def _at_rest(job: Job) -> Job:
 
 def _of_total(job: Job, total: int) -> Job:
     return replace(job, counts=replace(job.counts, total=total))
+
+
+def _after(jobs: Sequence[Job], cursor: Position) -> list[Job]:
+    """Those after this place; of a job that is gone, it is before those that are no newer than it was."""
+    exact = [
+        n for n, job in enumerate(jobs) if (job.id, job.created_at) == (cursor.job_id, cursor.created_at)
+    ]
+    older = [n for n, job in enumerate(jobs) if job.created_at <= cursor.created_at]
+    start = exact[0] + 1 if exact else older[0] if older else len(jobs)
+    return list(jobs[start:])
 
 
 def _matches(job: Job, query: Query) -> bool:

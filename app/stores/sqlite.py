@@ -41,6 +41,13 @@ _OWNER = "(SELECT owner FROM jobs WHERE id = ?)"
 _UNFINISHED = [str(status) for status in Status if status not in FINISHED]
 
 
+_PLACE = """coalesce(
+    (SELECT seq FROM jobs WHERE id = :cursor_id AND created_at = :cursor_at),
+    (SELECT seq + 1 FROM jobs WHERE created_at <= :cursor_at ORDER BY seq DESC LIMIT 1),
+    0)"""
+"""Of a job that is gone, its place is before those that are no newer than it was."""
+
+
 class SqliteStore:
     """A `JobStore` in a file; one process at a time."""
 
@@ -129,7 +136,7 @@ class SqliteStore:
             "task = :task": query.task,
             "submitted_by = :submitted_by": query.submitted_by,
             "(instr(id, :text) OR instr(lower(coalesce(label, '')), lower(:text)))": query.text,
-            "seq < (SELECT seq FROM jobs WHERE id = :cursor)": query.cursor,
+            f"seq < {_PLACE}": query.cursor,
         }
         where = " AND ".join(text for text, value in conditions.items() if value is not None) or "1"
         rows = await self._rows(
@@ -139,7 +146,8 @@ class SqliteStore:
                 "task": query.task,
                 "submitted_by": query.submitted_by,
                 "text": query.text,
-                "cursor": query.cursor,
+                "cursor_id": query.cursor and query.cursor.job_id,
+                "cursor_at": query.cursor and query.cursor.created_at.isoformat(),
                 "limit": query.limit,
             },
         )

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.errors import Conflict
-from app.domain.store import JobStore, Query, StoredFile
+from app.domain.store import JobStore, Position, Query, StoredFile
 from tests.builders import NOON, Log, a_block, a_job
 from tests.contract.conftest import Run
 
@@ -20,7 +20,8 @@ def test_a_list_is_of_one_callers_jobs(store: JobStore, run: Run) -> None:
         run(store.create_job(a_job(f"j{number}", submitted_by=("a", "b", None)[number % 3]), [a_block()]))
 
     first = run(store.list_jobs(Query(2, submitted_by="a")))
-    rest = run(store.list_jobs(Query(2, submitted_by="a", cursor=first[-1].id)))
+    last = Position(first[-1].id, NOON)
+    rest = run(store.list_jobs(Query(2, submitted_by="a", cursor=last)))
 
     assert [job.id for job in [*first, *rest]] == ["j6", "j3", "j0"]
     assert run(store.list_jobs(Query(9, submitted_by="c"))) == []

@@ -99,14 +99,19 @@ def test_a_list_has_no_place_for_others_jobs(
     assert document_of(bob.get("/v1/jobs", params={"q": "paging"}))["jobs"] == []
 
 
-def test_anothers_job_is_no_cursor(job: Document, bob: httpx.Client) -> None:
-    """It is answered like one that is gone."""
-    other = an_id("never")
+def test_anothers_cursor_shows_nothing_of_the_others(
+    ann: httpx.Client, bob: httpx.Client, boss: httpx.Client
+) -> None:
+    """It leads to one's own jobs, the older ones, as one of a job that never was does."""
+    own = submitted(bob, "echo", [1], label="older")
+    for _ in range(2):
+        submitted(ann, "echo", [1])
+    theirs = document_of(boss.get("/v1/jobs", params={"limit": 1}))["next_cursor"]
 
-    theirs = bob.get("/v1/jobs", params={"cursor": job["id"]})
-
-    assert theirs.status_code == 422
-    assert alike(theirs, bob.get("/v1/jobs", params={"cursor": other}), job["id"], other)
+    nobodys = f"{theirs.partition('-')[0]}-{an_id('never')}"
+    for cursor in (theirs, nobodys):
+        page = document_of(bob.get("/v1/jobs", params={"cursor": cursor, "q": own["id"]}))
+        assert [job["id"] for job in page["jobs"]] == [own["id"]]
 
 
 def test_a_taken_id_tells_nothing_but_that(ann: httpx.Client, bob: httpx.Client) -> None:
