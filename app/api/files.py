@@ -107,7 +107,11 @@ def _opened(path: pathlib.Path) -> BinaryIO:
     try:
         return path.open("rb")
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path.name!r}.") from None
+        raise _absent(path.name) from None
+
+
+def _absent(file_id: str) -> NotFound:
+    return NotFound(f"There is no file {file_id!r}.")
 
 
 def _answer(request: Request, file_id: str, noted: StoredFile | None, file: BinaryIO) -> Response:
@@ -159,9 +163,12 @@ class _OpenFile(FileResponse):
     "/{file_id}", status_code=204, responses={204: returns("It is forgotten."), **problems(404, 409, 422)}
 )
 async def delete_file(context: Ctx, file_id: FileId) -> Response:
-    """Forget an uploaded file."""
+    """Forget a file that no job names; one that a task made is named by its job's results."""
     if await context.files.forget(file_id):
-        context.blobs.path(file_id).unlink(missing_ok=True)
+        try:
+            context.blobs.path(file_id).unlink()
+        except FileNotFoundError:
+            raise _absent(file_id) from None
     return Response(status_code=204)
 
 

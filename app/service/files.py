@@ -35,8 +35,9 @@ class Files:
         return await self._store.get_file(file_id, own)
 
     async def forget(self, file_id: str) -> bool:
-        """Whether nobody has it any more.  Conflict if a job names it; NotFound if the caller did not upload it."""
-        own = self._caller.sees_only
-        if await self._store.get_file(file_id, own) is None:
-            raise NotFound(f"There is no uploaded file {file_id[:80]!r}.")
-        return await self._store.delete_file(file_id, own)
+        """Whether nobody has it any more, as far as is known.  NotFound if the caller has no such file.
+
+        Conflict if a job of the caller names it, as it does each file that a task made for it.
+        """
+        await self.find(file_id)
+        return await self._store.delete_file(file_id, self._caller.sees_only)

@@ -35,7 +35,7 @@ def delete(connection: sqlite3.Connection, file_id: str, uploaded_by: str | None
         row = connection.execute(f"{_USERS} AND submitted_by = ?", (file_id, uploaded_by)).fetchone()
         own = row and str(row[0])
     if own:
-        raise Conflict(f"Job {own} names this file; delete the job first.")
+        raise Conflict(f"Job {own} names this file, in an item or a result; DELETE the job first.")
     connection.execute(
         "DELETE FROM files WHERE id = ? AND uploaded_by = coalesce(?, uploaded_by)", (file_id, uploaded_by)
     )

@@ -249,7 +249,7 @@ class MemoryStore:
         users = {user for used, user in self._file_uses if used == file_id}
         own = {user for user in users if user in self._jobs and self._jobs[user].submitted_by == uploaded_by}
         if users if uploaded_by is None else own:
-            raise Conflict("A job names this file; delete the job first.")
+            raise Conflict("A job names this file, in an item or a result; DELETE the job first.")
         if uploaded_by is not None:
             self._files.pop((file_id, uploaded_by), None)
             if users or await self.get_file(file_id):

@@ -223,6 +223,7 @@ def test_a_job_takes_no_files_but_its_callers(ann: httpx.Client, bob: httpx.Clie
     assert document_of(bob.get("/v1/jobs", params={"task": "resize_image"}))["jobs"] == []
     made = ran(ann, "resize_image", [picture])[0]["output"]["file"]
     assert bob.get(f"/v1/files/{made}").status_code == 404
+    assert [api.delete(f"/v1/files/{made}").status_code for api in (bob, ann)] == [404, 409]
     assert ann.get(f"/v1/files/{made}").status_code == 200
     assert ran(ann, "resize_image", [made], params={"width": 10})
 

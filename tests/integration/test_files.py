@@ -14,10 +14,12 @@ from tests.integration.answers import (
     an_id,
     client,
     document_of,
+    ended,
     lines_of,
     problem_names,
     problem_of,
     ran,
+    submitted,
 )
 
 STALLED = 50
@@ -247,6 +249,21 @@ def test_a_file_named_by_a_result_is_kept(api: httpx.Client) -> None:
 
     problem_of(response, 409)
     assert api.get(f"/v1/files/{made}").status_code == 200
+
+
+def test_a_file_that_a_task_made_goes_after_its_job(api: httpx.Client) -> None:
+    """It is there, so it is not 404 to delete it: its job is in the way, and is named."""
+    picture = document_of(api.post("/v1/files", content=a_picture("black", 16)))["file"]
+    job = ended(api, submitted(api, "resize_image", [{"image": picture, "width": 7}])["id"])
+    (result,) = lines_of(api.get(job["links"]["results"]).content)
+    made = f"/v1/files/{result['output']['file']}"
+
+    problem = problem_of(api.delete(made), 409)
+    api.delete(job["links"]["self"]).raise_for_status()
+
+    assert job["id"] in problem["detail"]
+    assert api.delete(made).status_code == 204
+    problem_of(api.delete(made), 404)
 
 
 def test_readers_that_stall_keep_nobody_waiting(server: Server, api: httpx.Client) -> None:
