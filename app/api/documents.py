@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from app.api import body
 from app.api.schemas import parsed
 from app.domain.errors import Malformed, WrongMediaType
+from app.domain.not_json import why
 
 DOCUMENT_BYTES_MAX = 64 << 10
 M = TypeVar("M", bound=BaseModel)
@@ -38,4 +39,4 @@ def _members(data: bytes) -> dict[str, Any]:
     except msgspec.ValidationError:
         raise Malformed("The body must be a JSON object.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(f"The body is not JSON: {error}.") from None
+        raise Malformed(f"The body is not JSON: {why(error, data)}.") from None

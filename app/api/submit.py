@@ -23,6 +23,7 @@ from app.api.query import shown
 from app.api.schemas import SubmitOptions
 from app.domain.errors import Fault, Invalid, Malformed, WrongMediaType
 from app.domain.item import Block, files_named
+from app.domain.not_json import why
 from app.service.checking import Examination
 from app.service.intake import LineCutter, blocks_of, split_array
 from app.service.jobs import Accepted, Draft
@@ -310,7 +311,7 @@ def _members(data: bytes) -> dict[str, msgspec.Raw]:
     except msgspec.ValidationError:
         raise Malformed('The body must be an object: {"task": "…", "items": […]}.') from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Malformed(f"The body is not JSON: {error}.") from None
+        raise Malformed(f"The body is not JSON: {why(error, data)}.") from None
 
 
 def _check_text(data: bytes) -> None:

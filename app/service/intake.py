@@ -12,6 +12,7 @@ import msgspec
 
 from app.domain.errors import Fault, Invalid, Malformed, TooLarge
 from app.domain.item import Block, holds
+from app.domain.not_json import why
 
 BLOCK_BYTES = 256 << 10
 _WHITE = (b"\n", b" ", b"\t", b"\r")
@@ -101,7 +102,7 @@ def split_array(array: bytes | memoryview, item_bytes_max: int) -> list[Block]:
         detail = f"must be an array of inputs: {error}"
         raise Invalid(f"/items: {detail}.", [Fault(detail, pointer="/items")]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(f"/items: not JSON: {error}.") from None
+        raise Malformed(f"/items: not JSON: {why(error, bytes(array))}.") from None
     return list(grouped(map(bytes, spans), item_bytes_max))
 
 

@@ -37,8 +37,10 @@ DIGITS = "9" * 5_000
         pytest.param('{"task":"sqrt","items":[1,]}', "JSON", id="trailing comma"),
         pytest.param('{"task":"sqrt","items":[NaN]}', "JSON", id="NaN"),
         pytest.param('{"task":"sqrt","items":[-Infinity]}', "JSON", id="Infinity"),
-        pytest.param('{"task":"echo","items":["\\ud800"]}', "JSON", id="lone surrogate"),
-        pytest.param('{"task":"echo","items":[1],"label":"\\udc00 "}', "JSON", id="lone low surrogate"),
+        pytest.param('{"task":"echo","items":["\\ud800"]}', "lone surrogate", id="lone surrogate"),
+        pytest.param(
+            '{"task":"echo","items":[1],"label":"\\udc00 "}', "lone surrogate", id="lone low surrogate"
+        ),
         pytest.param(b'{"task":"sqrt","items":["\xff"]}', "UTF-8", id="item not UTF-8"),
         pytest.param(b'{"task":"sqrt","items":[1],"label":"\xc3\x28"}', "UTF-8", id="label not UTF-8"),
         pytest.param('{"task":"echo","items":[1]}'.encode("utf-16"), "UTF-8", id="UTF-16"),
