@@ -18,7 +18,7 @@ from app.api.openapi import header, problems, reference, returns
 from app.api.problems import place, problem
 from app.api.query import Exact
 from app.api.streaming import Receive, Scope, Send
-from app.domain.errors import Invalid, NotFound, TooLarge
+from app.domain.errors import Invalid, NotFound, TooLarge, WrongMediaType
 from app.domain.store import StoredFile
 
 router = APIRouter(route_class=Exact, prefix="/v1/files", tags=["files"])
@@ -57,6 +57,11 @@ async def upload_file(
     """Store a file: the raw body, or the one file of a form.  The same bytes are the same file."""
     context.space.check()
     media_type = request.headers.get("content-type", "application/octet-stream")
+    if media_type.startswith("application/x-www-form-urlencoded"):
+        raise WrongMediaType(
+            "curl -d and --data-binary send a web form; use -T FILE -X POST, or -F file=@FILE."
+            " Files are sent as they are, under their own Content-Type, or as multipart/form-data."
+        )
     async with context.jobs.quotas.file() as taking:
         pieces = taking.metered(body.chunks(request))
         if media_type.startswith("multipart/form-data"):

@@ -230,6 +230,7 @@ def upload_file(api: httpx.Client) -> Responses:
     yield api.post("/v1/files", content=b"x")
     yield api.post("/v1/files", content=b"x", headers={"Content-Type": "multipart/form-data"})
     yield api.post("/v1/files", files=[("file", ("a", b"a")), ("file", ("b", b"b"))])
+    yield api.post("/v1/files", content=b"a=b", headers=FORM)
 
 
 @call("GET /v1/files/{file_id}")

@@ -3,13 +3,16 @@
 import gzip
 import hashlib
 import socket
+import subprocess
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
 
 from bench.server import Server
 from tests.integration.answers import (
+    Document,
     a_picture,
     an_id,
     client,
@@ -32,6 +35,27 @@ def thousand(server: Server) -> str:
     with client(server) as api:
         response = api.post("/v1/files?name=digits.txt", content=b"0123456789" * 100)
         return str(document_of(response)["links"]["self"])
+
+
+def test_a_web_form_is_no_file(server: Server, tmp_path: Path) -> None:
+    """What curl sends with -d is told how it is meant; what it sends with -T is the file."""
+    path = tmp_path / "a=b.txt"
+    path.write_bytes(b"a=b\n")
+
+    def curl(*given: str) -> Document:
+        told = subprocess.run(
+            ["curl", "-s", *given, f"{server.url}/v1/files"], capture_output=True, timeout=60, check=True
+        )
+        return document_of(httpx.Response(200, content=told.stdout))
+
+    refused = [curl("-d", "a=b"), curl("--data-binary", f"@{path}")]
+    stored = curl("-T", str(path), "-X", "POST")
+
+    assert [(problem["status"], problem["type"]) for problem in refused] == [
+        (415, "/problems/unsupported-media-type")
+    ] * 2
+    assert all("-T FILE" in problem["detail"] for problem in refused)
+    assert stored["size_bytes"] == 4
 
 
 def test_a_file_is_named_by_its_bytes(api: httpx.Client) -> None:
