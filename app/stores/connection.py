@@ -1,7 +1,8 @@
 """SQLite behind an event loop: one thread that writes, a few that read.
 
 How it works: writes wait in a queue; the writer takes all that are there, runs each in a savepoint, and commits
-them together, so that under load one commit serves many.  A write's caller is answered after that commit.
+them together, so that under load one commit serves many.  A write's caller is answered after that commit.  What was
+committed is moved from the write-ahead log into the database by others (checkpoints).
 
 Invariant: a write that was answered is committed; one that raised changed nothing.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from app.domain.errors import ServiceError, StorageFull, StorageUnavailable
+from app.stores.checkpoints import STEP_BYTES, Checkpoints
 
 T = TypeVar("T")
 Durability = Literal["process", "power"]
@@ -30,6 +32,8 @@ READERS = 2
 GROUP_MAX = 256
 BUSY_SECONDS = 5.0
 """How long a write waits for another process that holds the database locked."""
+QUIET_SECONDS = 0.25
+"""Once nothing was written for so long, the write-ahead log is emptied."""
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: "Another process holds the database locked.",
@@ -57,6 +61,8 @@ def connect(path: Path, durability: Durability) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cache_size = -8192")
     connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA journal_size_limit = {STEP_BYTES}")
     return connection
 
 
@@ -105,12 +111,16 @@ class Database:
     def open(self) -> sqlite3.Connection:
         """Start; the connection returned is the writer's, to migrate with before the first write."""
         try:
-            self._writer = connect(self._path, self._durability)
+            with contextlib.ExitStack() as opened:
+                self._writer = opened.enter_context(contextlib.closing(connect(self._path, self._durability)))
+                self._checkpoints = Checkpoints(self._path, connect(self._path, self._durability))
+                opened.pop_all()
         except sqlite3.Error as error:
             raise self.translated(error) from error
         self._thread = threading.Thread(target=self._write_forever, name="store-writer", daemon=True)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._thread.start()
+        self._checkpoints.start()
         return self._writer
 
     def translated(self, error: sqlite3.Error) -> ServiceError:
@@ -120,6 +130,7 @@ class Database:
         """Finish the writes that wait, then stop."""
         self._queue.put(None)
         self._thread.join()
+        self._checkpoints.stop()
         self._readers.shutdown()
         for connection in (*self._connections, self._writer):
             connection.close()
@@ -148,7 +159,7 @@ class Database:
     def _write_forever(self) -> None:
         last = False
         while not last:
-            group = [self._queue.get()]
+            group = [self._next()]
             while len(group) < GROUP_MAX:
                 try:
                     group.append(self._queue.get_nowait())
@@ -158,7 +169,16 @@ class Database:
             last = len(writes) < len(group)
             began = time.monotonic()
             self._commit([entry for entry in writes if not entry[1].cancelled()])
+            self._checkpoints.written()
             self._on_commit(time.monotonic() - began)
+
+    def _next(self) -> _Entry | None:
+        """What waits first; while nothing does, the log is emptied."""
+        try:
+            return self._queue.get(timeout=QUIET_SECONDS)
+        except queue.Empty:
+            self._checkpoints.begin()
+        return self._queue.get()
 
     def _commit(self, group: list[_Entry]) -> None:
         """One transaction for the whole group; each write in a savepoint of its own."""

@@ -10,6 +10,7 @@ import pytest
 from app.domain.store import JobStore
 from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
+from tests.harm.disk import Fault, harm
 
 T = TypeVar("T")
 
@@ -37,3 +38,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
     sqlite.open()
     yield sqlite
     sqlite.close()
+
+
+@pytest.fixture(scope="session")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Fault:
+    """This process's SQLite writes to a disk that can fail."""
+    fault = Fault(tmp_path_factory.mktemp("disk") / "fault")
+    harm(fault)
+    return fault

@@ -20,10 +20,11 @@ from app.domain.errors import ServiceError, StorageFull, StorageUnavailable
 from app.domain.item import Segment, View
 from app.domain.job import Counts, Status
 from app.domain.store import JobStore, Note, Query, StoredFile
+from app.stores import connection as connections
 from app.stores.sqlite import SqliteStore
 from tests.builders import NOON, Log, a_block, a_job
 from tests.contract.conftest import Run
-from tests.harm.disk import FOR_EVER, READS, WRITES, Fault, harm
+from tests.harm.disk import FOR_EVER, READS, WRITES, Fault
 
 FILE = StoredFile("sha256-0", 3, "a.jpg", "image/jpeg", NOON)
 OTHER = StoredFile("sha256-1", 3, None, "image/jpeg", NOON)
@@ -157,19 +158,12 @@ class FailingConnection(sqlite3.Connection):
         return super().executemany(*arguments)
 
 
-@pytest.fixture(scope="session")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Fault:
-    """This process's SQLite writes to a disk that can fail."""
-    fault = Fault(tmp_path_factory.mktemp("disk") / "fault")
-    harm(fault)
-    return fault
-
-
 @pytest.fixture(params=["statement", "write", "read"])
 def begin(
     request: pytest.FixtureRequest, disk: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[int, int], None]]:
-    """Have what comes after so many statements, or system calls, fail so many times."""
+    """Have what comes after so many statements, or system calls, fail so many times; nobody else makes any."""
+    monkeypatch.setattr(connections, "QUIET_SECONDS", 3600)
     if request.param == "statement":
         monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=FailingConnection))
         yield FailingConnection.begin

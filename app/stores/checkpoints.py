@@ -1,0 +1,96 @@
+"""Moves what was committed from the write-ahead log into the database, beside the writer.
+
+How it works: a commit only adds to the log (sqlite.org/wal.html).  Whenever that has grown by a step, or nothing was
+written for a moment, a thread with a connection of its own copies what is there, and waits for the disk, while the
+writer goes on.  The log begins anew with the first write before which all of it was copied; so once it is at its
+limit, the writer itself copies the little that is left before it goes on.
+
+Invariant: the log holds at most a step and a transaction more than `LOG_BYTES_MAX`, unless somebody reads one state of
+the database all the while (a backup does), or the database's file cannot be written to.
+"""
+
+import logging
+import sqlite3
+import threading
+from pathlib import Path
+
+STEP_BYTES = 8 << 20
+LOG_BYTES_MAX = 64 << 20
+"""Also what is read again at the start after a crash."""
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """Those of one database."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        *,
+        step_bytes: int = STEP_BYTES,
+        log_bytes_max: int = LOG_BYTES_MAX,
+    ) -> None:
+        """`connection` is used for nothing else; it is closed in the end."""
+        self._log = path.with_name(f"{path.name}-wal")
+        self._connection = connection
+        self._step_bytes = step_bytes
+        self._log_bytes_max = log_bytes_max
+        self._moving = threading.Lock()
+        """Held while there is copied."""
+        self._copied_at = 0
+        """How large the log was when that began last; less, if it began anew since."""
+        self._failing = False
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._move_forever, name="store-checkpoints", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Once what is under way is done.  What is left in the log is moved by who closes the database last."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+        self._connection.close()
+
+    def written(self) -> None:
+        """Something was; to be told by the writer, between two transactions."""
+        size = self._size()
+        self._copied_at = min(self._copied_at, size)
+        if size - self._copied_at < self._step_bytes:
+            return
+        if size < self._log_bytes_max:
+            self._wake.set()
+        else:
+            self._move()
+
+    def begin(self) -> None:
+        """Move what is there, beside whatever comes."""
+        self._wake.set()
+
+    def _move_forever(self) -> None:
+        while self._wake.wait() and not self._stopping:
+            self._wake.clear()
+            self._move()
+
+    def _move(self) -> None:
+        """Copy all that no reader keeps from being copied.  It can be tried again at any time."""
+        with self._moving:
+            self._copied_at = self._size()
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                self._failing = False
+            except sqlite3.Error as error:
+                if not self._failing:  # said once
+                    log.warning("the write-ahead log cannot be moved into the database, and grows: %s", error)
+                self._failing = True
+
+    def _size(self) -> int:
+        """Above a step, that is what the log holds: `journal_size_limit` has its file cut off when it begins anew."""
+        try:
+            return self._log.stat().st_size
+        except FileNotFoundError:
+            return 0
