@@ -58,7 +58,7 @@ def serve(
     """Run what comes until the end of the stream, or until the worker has done enough."""
     BLOBS.set(blobs)
     marks = Marks(memory, worker_id)
-    runner = Runner(specs, marks, recorder, limits, lambda frame: _send(connection, frame))
+    runner = Runner(specs, marks, recorder, limits, lambda *frames: _send(connection, *frames))
     if limits.data_bytes_max is not None:
         limit_data(limits.data_bytes_max)
     frame: Frame | None = None
@@ -105,11 +105,11 @@ def _receive(connection: socket.socket, count: int) -> bytes | None:
     return bytes(buffer)
 
 
-def _send(connection: socket.socket, frame: Frame) -> None:
-    header = frame.header()
-    sent = connection.sendmsg([header, frame.body])
-    if sent < len(header):
-        connection.sendall(header[sent:])
-        sent = len(header)
-    if sent < len(header) + len(frame.body):
-        connection.sendall(memoryview(frame.body)[sent - len(header) :])
+def _send(connection: socket.socket, *frames: Frame) -> None:
+    """Frames that are sent together wake the pool once."""
+    parts = [part for frame in frames for part in (frame.header(), frame.body)]
+    sent = connection.sendmsg(parts)
+    for part in parts:
+        if sent < len(part):
+            connection.sendall(memoryview(part)[sent:])
+        sent = max(0, sent - len(part))

@@ -34,7 +34,7 @@ from workers.report import (
     Work,
 )
 from workers.task import TaskSpec
-from workers.wire import Frame, Kind, Marks
+from workers.wire import LEAVING, Frame, Kind, Marks
 
 FLUSH_SECONDS = 0.050
 FLUSH_BYTES = 256 << 10
@@ -162,7 +162,7 @@ class Runner:
         marks: Marks,
         recorder: Recorder,
         limits: ChildLimits,
-        send: Callable[[Frame], None],
+        send: Callable[..., None],
     ) -> None:
         self._specs = specs
         self._marks = marks
@@ -192,8 +192,7 @@ class Runner:
             self._run_each(work, body.split(b"\n")[:-1])  # what follows the last newline is nothing
         if self._interrupter.signalled:
             self._interrupter.settle()
-        report.flush()
-        self._done(frame.chunk_id)
+        report.flush(self._end(frame.chunk_id))
         self._marks.mark.value = 0
 
     def _run_together(self, work: Work, body: bytes) -> bool:
@@ -295,9 +294,8 @@ class Runner:
 
         return execute
 
-    def _done(self, chunk_id: int) -> None:
-        state = {"rss_bytes": rss_bytes(), "leaving": self.leaving}
-        self._send(Frame(Kind.DONE, _encode(state), chunk_id))
+    def _end(self, chunk_id: int) -> Frame:
+        return Frame(Kind.DONE, LEAVING if self.leaving else b"", chunk_id)
 
     def _look_at_memory(self) -> None:
         growth = self._limits.growth_bytes_max
@@ -319,11 +317,11 @@ class Runner:
         report = Report(frame, order, spec.options.no_retry_on, self._marks, self._send)
         return Execution(spec, order, frame, body.rstrip(b"\n"), report, self._end_one)
 
-    def _end_one(self, chunk_id: int) -> None:
+    def _end_one(self, chunk_id: int) -> Frame:
         self._items += 1
         self._look_at_memory()
         self.leaving = self.leaving or self._items >= self._limits.items_max
-        self._done(chunk_id)
+        return self._end(chunk_id)
 
     def enter(self, mark: int) -> None:
         """The item takes a step."""
@@ -356,7 +354,8 @@ class Execution:
     frame: Frame
     line: bytes
     report: Report
-    on_done: Callable[[int], None]
+    on_end: Callable[[int], Frame]
+    """What is to be told of the chunk last."""
 
     def coroutine(self) -> Coroutine[Any, Any, Any]:
         """What to await.  InvalidInput if the item is not what the task takes."""
@@ -379,5 +378,4 @@ class Execution:
 
     def done(self) -> None:
         """Report that the chunk is through."""
-        self.report.flush()
-        self.on_done(self.frame.chunk_id)
+        self.report.flush(self.on_end(self.frame.chunk_id))

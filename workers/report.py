@@ -3,7 +3,6 @@
 Invariant: results leave in the order of their items, and a line's members stand in the promised order.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +44,7 @@ _OUR_KINDS: Mapping[type[BaseException], str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """What a chunk's frame says besides its lines."""
 
     task: str
@@ -59,10 +57,12 @@ class Order:
     light: bool = False
     check: bool = False
 
-    @classmethod
-    def parse(cls, header: bytes) -> "Order":
-        fields = json.loads(header)
-        return cls(**fields | {"params": json.loads(fields["params"])})
+    @staticmethod
+    def parse(header: bytes) -> "Order":
+        return _order(header)
+
+
+_order = msgspec.json.Decoder(Order).decode
 
 
 class Report:
@@ -74,7 +74,7 @@ class Report:
         order: Order,
         no_retry_on: tuple[type[BaseException], ...],
         marks: Marks,
-        send: Callable[[Frame], None],
+        send: Callable[..., None],
     ) -> None:
         self._no_retry_on = no_retry_on
         self._chunk_id = frame.chunk_id
@@ -130,14 +130,16 @@ class Report:
         """How far the item that runs says it is."""
         self._send(Frame(Kind.PROGRESS, _encode([share, message]), self._chunk_id, index))
 
-    def flush(self) -> None:
-        """Send what there is."""
+    def flush(self, *last: Frame) -> None:
+        """Send what there is, and these together with it."""
         if not self._lines:
+            if last:
+                self._send(*last)
             return
-        header = json.dumps(self.files).encode() if self.files else b""
+        header = _encode(self.files) if self.files else b""
         body = b"%b\n%b\n" % (header, b"\n".join(self._lines))
         self._marks.sending.value = 1
-        self._send(Frame(Kind.PART, body, self._chunk_id, self._start, self._count, self._failed))
+        self._send(Frame(Kind.PART, body, self._chunk_id, self._start, self._count, self._failed), *last)
         self._marks.sending.value = 0
         self._lines.clear()
         self.files.clear()

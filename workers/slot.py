@@ -8,14 +8,15 @@ Invariant: for each chunk given, each of its items is reported in exactly one of
 as left over by `ended` or `lost`; and at most one item of a lost worker is to blame.
 """
 
-import json
 from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from workers.contract import Chunk, Listener, Room
 from workers.interrupt import Why
 from workers.postmortem import BLAMELESS, Exit, Reason, error_of
-from workers.wire import BLOCK_ITEMS, NO_LIMIT, WIRE_ID, Frame, Kind, Marks, ProtocolError
+from workers.wire import BLOCK_ITEMS, LEAVING, NO_LIMIT, WIRE_ID, Frame, Kind, Marks, ProtocolError
 
 GRACE_SECONDS = 2.0
 """How long an item may go on after it was asked to end."""
@@ -30,6 +31,9 @@ LONG_SECONDS = 0.1
 HELD_UP_SECONDS = 0.02
 """What waits behind a chunk that was meant to take half of this, or could run on an idle worker, goes back."""
 KILLED_FOR_ITS_ITEM = frozenset({Reason.TIMEOUT, Reason.CANCELLED})
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 
 
 class Action(Enum):
@@ -71,8 +75,6 @@ class Slot:
         self.pid: int | None = None
         self.items_done = 0
         self.kill_reason: Reason | None = None
-        self.rss_bytes = 0
-        """As the worker told it last."""
         self._marks = marks
         self._listener = listener
         self._given: dict[int, _Given] = {}
@@ -162,7 +164,7 @@ class Slot:
         self._given[chunk.id] = _Given(chunk, chunk.first, chunk.first + chunk.count, limit, now)
         order = {
             "task": chunk.task,
-            "params": chunk.params.decode(),
+            "params": msgspec.Raw(chunk.params),
             "attempt": chunk.attempt,
             "max_attempts": chunk.max_attempts,
             "key_field": chunk.key_field,
@@ -171,7 +173,7 @@ class Slot:
             "light": chunk.light,
             "check": chunk.check,
         }
-        body = json.dumps(order).encode() + b"\n" + chunk.lines
+        body = b"%b\n%b" % (_encode(order), chunk.lines)
         return Frame(Kind.CHUNK, body, chunk.id, chunk.first, chunk.count)
 
     def received(self, frame: Frame, now: float) -> None:
@@ -185,15 +187,15 @@ class Slot:
                 given.next = frame.first + frame.count
                 self.items_done += frame.count
                 header, _, lines = frame.body.partition(b"\n")
-                files = json.loads(header) if header else ()
+                files = _decode(header) if header else ()
                 self._listener.part(chunk_id, frame.first, frame.count, frame.failed, lines, files)
             case Kind.UNLUCKY:
                 given.next = frame.first + 1
-                self._listener.unlucky(chunk_id, frame.first, json.loads(frame.body))
+                self._listener.unlucky(chunk_id, frame.first, _decode(frame.body))
             case Kind.LOG:
                 self._listener.printed(chunk_id, frame.first, frame.body.decode())
             case Kind.PROGRESS:
-                share, message = json.loads(frame.body)
+                share, message = _decode(frame.body)
                 self._listener.progress(chunk_id, frame.first, share, message)
             case Kind.DONE:
                 self._done(given, frame, now)
@@ -205,9 +207,7 @@ class Slot:
         began = self._began(given)
         self._last_end = self._seen_at = now
         self._late, self._held_back = False, None
-        state = json.loads(frame.body)
-        self.rss_bytes = state["rss_bytes"]
-        if state["leaving"]:
+        if frame.body == LEAVING:
             self.kill_reason = Reason.RETIRED
         self._listener.ended(given.chunk.id, given.next, now - began)
 

@@ -11,8 +11,9 @@ import ctypes
 import mmap
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 HEADER = struct.Struct("<IBxxxIIII")
 """Body length, kind, 3 bytes of padding, chunk id, first index, item count, failed count."""
@@ -21,6 +22,10 @@ SOCKET_BUFFER_BYTES = 1 << 20
 FRAME_BYTES_MAX = 1 << 30
 WIRE_ID = 0xFFFFFFFF
 """Of a chunk's id, what travels."""
+
+
+LEAVING = b"leaving"
+"""The body of a worker's last `DONE`: it has done enough, and wants to be replaced."""
 
 
 class Kind(IntEnum):
@@ -38,8 +43,7 @@ class Kind(IntEnum):
     PROGRESS = 21
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     kind: Kind
     body: bytes = b""
     chunk_id: int = 0

@@ -11,12 +11,15 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from workers.blackbox import BlackBox
 from workers.slot import Slot
 from workers.wire import SOCKET_BUFFER_BYTES, Frame, FrameReader
 
 READ_BYTES = 256 << 10
+VECTORS_MAX = 64
+"""Parts of frames that are sent in one call."""
 
 
 def connection_pair() -> tuple[socket.socket, socket.socket]:
@@ -121,7 +124,7 @@ class Worker:
         if idle:
             self._flush()
             if self._outgoing:
-                self._loop.add_writer(self._connection, self._flush)
+                self._loop.add_writer(self._connection, self._on_writable)
 
     def stop_reading(self) -> None:
         if self.reading:
@@ -138,17 +141,21 @@ class Worker:
             os.close(self._pidfd)
             self._pidfd = None
 
+    def _on_writable(self) -> None:
+        self._flush()
+        if not self._outgoing:
+            self._loop.remove_writer(self._connection)
+
     def _flush(self) -> None:
         outgoing = self._outgoing
         try:
             while outgoing:
-                sent = self._connection.send(outgoing[0])
-                if sent == len(outgoing[0]):
-                    outgoing.popleft()
-                else:
+                sent = self._connection.sendmsg(islice(outgoing, VECTORS_MAX))
+                while outgoing and sent >= len(outgoing[0]):
+                    sent -= len(outgoing.popleft())
+                if sent:
                     outgoing[0] = outgoing[0][sent:]
         except BlockingIOError:
             return
         except (BrokenPipeError, ConnectionResetError):
             outgoing.clear()  # its end will be reported
-        self._loop.remove_writer(self._connection)

@@ -19,7 +19,7 @@ from app.domain.clock import Clock, new_id
 from app.domain.engine import Engine
 from app.domain.errors import Conflict, Gone, Invalid, Unavailable, UnknownTask
 from app.domain.halt import Receipt
-from app.domain.item import Block, Page, View, files_named
+from app.domain.item import Block, Outcome, Page, View, files_named
 from app.domain.job import Counts, Event, Job, Options, Status, kept_seconds, step
 from app.domain.store import Extent, JobStore, Query
 from app.service.admission import Admission, Limits
@@ -318,7 +318,10 @@ class Jobs:
 
         NotFound or Gone if the job has gone: else a reader would take that for the end of its results.
         """
-        settled = self._sight.live(job_id) is None
+        live = self._sight.live(job_id)
+        if live is not None and after >= _lines(live.job.counts, view.outcome):
+            return Page(b"", after, 0)
+        settled = live is None
         page = await self._store.read_results(
             job_id, view, after, lines_max=lines_max, bytes_max=bytes_max, settled=settled
         )
@@ -375,3 +378,13 @@ class Jobs:
 
     def _at_rest(self, job: Job) -> JobView:
         return JobView(job, job.counts, ticket=self._sight.ticket(job.id))
+
+
+def _lines(counts: Counts, outcome: Outcome | None) -> int:
+    """How many lines a log of these counts has of the outcome."""
+    match outcome:
+        case "succeeded":
+            return counts.succeeded
+        case "failed":
+            return counts.failed
+    return counts.done

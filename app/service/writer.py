@@ -77,6 +77,8 @@ class Writer:
         self._on_stored = on_stored
         self._waiting = _Batch()
         self._wake = asyncio.Event()
+        self._later: asyncio.TimerHandle | None = None
+        """Wakes for changes of status that no results came to be written with."""
         self._stopping = False
         self.trouble: ServiceError | None = None
         """Why nothing can be stored now."""
@@ -114,8 +116,8 @@ class Writer:
         self._waiting.jobs[live.job.id] = live
         if live.idle:
             self._wake.set()
-        else:
-            asyncio.get_running_loop().call_later(STATUS_DELAY_SECONDS, self._wake.set)
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(STATUS_DELAY_SECONDS, self._late)
 
     async def written(self, live: LiveJob) -> None:
         """Return once the job, as it is now, is stored.  ServiceError if that takes too long."""
@@ -130,6 +132,11 @@ class Writer:
                 f"That is in force, but not stored yet, and a crash would undo it. {why} Ask again.",
                 retry_after_seconds=round(RETRY_SECONDS_MAX),
             )
+
+    def _late(self) -> None:
+        self._later = None
+        if self._waiting.jobs:
+            self._wake.set()
 
     async def _write_forever(self) -> None:
         delay = 0.1

@@ -66,12 +66,12 @@ class _Engine(ScriptedEngine):
 class Scheduled:
     """A service with two workers in `cpu` and one in `io`, each item of which takes as long as it says."""
 
-    def __init__(self, limits: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, store: MemoryStore, limits: Mapping[str, Mapping[str, Any]]) -> None:
         loop = asyncio.get_running_loop()
-        self.store = MemoryStore()
+        self.store = store
         self.engine = _Engine(loop, limits)
-        clock = SimulatedClock(loop, timedelta())
-        self.dispatcher = self.engine.dispatcher = Dispatcher(self.store, self.engine, clock, lambda: 0.5)
+        self.clock = SimulatedClock(loop, timedelta())
+        self.dispatcher = self.engine.dispatcher = Dispatcher(store, self.engine, self.clock, lambda: 0.5)
 
     async def submit(self, *milliseconds: float | Item, task: str = "work", **options: Any) -> LiveJob:
         """A job of items that take so long."""
@@ -101,12 +101,17 @@ class Scheduled:
         return [ran for ran in self.engine.ran if ran.job is live]
 
 
-def scheduled(story: Callable[[Scheduled], Awaitable[None]], **limits: Mapping[str, Any]) -> Scheduled:
+def scheduled(
+    story: Callable[[Scheduled], Awaitable[None]],
+    store: MemoryStore | None = None,
+    /,
+    **limits: Mapping[str, Any],
+) -> Scheduled:
     """What became of a story; `limits` are those of tasks, by name."""
     loop = SimulatedLoop()
 
     async def tell() -> Scheduled:
-        service = Scheduled(limits)
+        service = Scheduled(store or MemoryStore(), limits)
         await service.dispatcher.start()
         await story(service)
         await service.dispatcher.stop()

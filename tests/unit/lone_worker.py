@@ -55,7 +55,7 @@ def chunk_of(task: str, lines: Sequence[bytes], *, light: bool, **order: Any) ->
     """The frame of a chunk."""
     said = {
         "task": task,
-        "params": "{}",
+        "params": {},
         "attempt": 1,
         "max_attempts": 1,
         "key_field": None,

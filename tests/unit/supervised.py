@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from app.domain.engine import Chunk
 from workers.interrupt import Why
-from workers.wire import Frame, Kind, Marks
+from workers.wire import LEAVING, Frame, Kind, Marks
 
 
 @dataclass
@@ -139,8 +139,7 @@ class ModelWorker:
         self.marked_at = now
 
     def _end(self, given: Given) -> None:
-        body = b'{"rss_bytes":1,"leaving":%b}' % (b"true" if self.leaving else b"false")
-        self.pipe.append(Frame(Kind.DONE, body, given.chunk.id))
+        self.pipe.append(Frame(Kind.DONE, LEAVING if self.leaving else b"", given.chunk.id))
         self.queue.remove(given)
         self._left = self.leaving and given.chunk.concurrency == 1
         self.marks.mark.value = 0

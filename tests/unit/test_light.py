@@ -134,7 +134,7 @@ def test_what_is_not_alike_runs_one_by_one(worker: LoneWorker) -> None:
 
     assert b'"key":7' in run_both_ways(worker, "echo", lines, key_field="value")["lines"]
     assert b'"attempts":2' in run_both_ways(worker, "echo", lines, attempt=2, max_attempts=3)["lines"]
-    params = json.dumps({"digits": 1})
+    params = {"digits": 1}
     assert b'"output":0.3' in run_both_ways(worker, "halved", [b"0.5", b"0.66"], params=params)["lines"]
 
 

@@ -1,0 +1,66 @@
+"""The store is not asked for what is known already, and not given what it has."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from app.domain.item import Page, Segment, View
+from app.service.admission import Limits
+from app.service.jobs import Jobs
+from app.stores.memory import MemoryStore
+from tests.simulation.fate import Item
+from tests.simulation.scheduled import Scheduled, scheduled
+
+
+class Counted(MemoryStore):
+    """Remembers how often it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.without_results = 0
+        self.pages = 0
+
+    async def append_results(self, segments: Sequence[Segment], *rest: Any) -> None:
+        self.without_results += not segments
+        await super().append_results(segments, *rest)
+
+    async def read_results(self, *which: Any, **limits: Any) -> Page:
+        self.pages += 1
+        return await super().read_results(*which, **limits)
+
+
+def test_the_end_of_a_chunk_alone_is_not_written() -> None:
+    """Its results are; that the job had begun is what was written beside them."""
+    store = Counted()
+
+    async def story(service: Scheduled) -> None:
+        await service.end(await service.submit(*[30.0] * 40))
+
+    scheduled(story, store)
+
+    assert store.without_results <= 2
+
+
+@pytest.mark.parametrize("view", [View(), View("index"), View(outcome="failed"), View(outcome="succeeded")])
+def test_a_reader_that_has_all_results_costs_the_store_nothing(view: View) -> None:
+    """However often it looks while the job runs; what comes then it is given."""
+    store = Counted()
+    looked: list[int] = []
+
+    async def story(service: Scheduled) -> None:
+        jobs = Jobs(store, service.dispatcher, service.engine, service.clock, Limits(10, 100))
+        items = [Item(n, ("ok", "fail")[n % 2], ms=100.0) for n in range(6)]
+        live = await service.submit(*items, max_in_flight=1)
+        while not live.job.status.finished:
+            seen = live.bell.rings
+            page = await jobs.results(live.job.id, view, 0, 100)
+            before = store.pages
+            for _ in range(3):
+                assert (await jobs.results(live.job.id, view, page.count, 100)).count == 0
+            looked.append(store.pages - before)
+            await live.bell.wait(seen, 3600.0)
+
+    scheduled(story, store)
+
+    assert looked.count(0) == len(looked) > 6
