@@ -15,8 +15,8 @@ from app.api.query import Exact
 from app.api.submit import JSONL
 from app.domain.errors import Fault, Invalid, WrongMediaType
 from app.domain.item import Block
-from app.service.intake import BLOCK_BYTES, LineCutter, split_array
-from app.service.slices import NotSliced, sliced
+from app.service.cutting import elements
+from app.service.intake import LineCutter
 
 router = APIRouter(route_class=Exact, prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
@@ -67,31 +67,16 @@ async def _blocks(request: Request, context: Context) -> list[Block]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in {"", "application/json", *JSONL}:
         raise WrongMediaType("Items are sent as application/jsonl, or as application/json, an array.")
-    data = await body.read(request, settings.max_body_bytes, "Send these items in several requests.")
+    pieces = body.bounded(request, settings.max_body_bytes, "Send these items in several requests.")
     if media_type == "application/json":
-        return await _elements(data.strip(), settings.max_item_bytes)
+        try:
+            return await elements(pieces, settings.max_item_bytes)
+        except Invalid:
+            detail = "must be the array of inputs itself"
+            raise Invalid(f"The body {detail}.", [Fault(detail, pointer="")]) from None
     cutter = LineCutter(settings.max_item_bytes)
     blocks: list[Block] = []
-    for start in range(0, len(data), BLOCK_BYTES):
-        blocks += cutter.feed(data[start : start + BLOCK_BYTES])
+    async for data in pieces:
+        blocks += cutter.feed(data)
         await asyncio.sleep(0)
     return [*blocks, *cutter.finish()]
-
-
-async def _elements(array: bytes, item_bytes_max: int) -> list[Block]:
-    """The blocks of the array; others have the loop meanwhile, if it is large."""
-    if len(array) > BLOCK_BYTES and array[:1] + array[-1:] == b"[]":
-        blocks: list[Block] = []
-        try:
-            for some in sliced(array, 1, len(array) - 1, item_bytes_max):
-                blocks += some
-                await asyncio.sleep(0)
-        except NotSliced:
-            pass
-        else:
-            return blocks
-    try:
-        return split_array(array, item_bytes_max)
-    except Invalid:
-        detail = "must be the array of inputs itself"
-        raise Invalid(f"The body {detail}.", [Fault(detail, pointer="")]) from None

@@ -1,17 +1,19 @@
 """Request bodies as they come: bounded, and unpacked on the way."""
 
+import asyncio
 import zlib
+from codecs import getincrementaldecoder
 from collections.abc import AsyncIterator
 
 from fastapi import Request
 
 from app.domain.errors import Malformed, TooLarge, WrongMediaType
 
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 256 << 10
 
 
 async def chunks(request: Request) -> AsyncIterator[bytes]:
-    """The body, unpacked if it is gzip, in pieces of at most about a megabyte."""
+    """The body, unpacked if it is gzip, in small pieces."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding == "identity":
         async for data in request.stream():
@@ -23,19 +25,40 @@ async def chunks(request: Request) -> AsyncIterator[bytes]:
         raise WrongMediaType("Content-Encoding may be gzip, or absent.")
 
 
-async def read(request: Request, bytes_max: int, hint: str) -> bytes:
-    """The whole body.  TooLarge, with the hint, as soon as it is known to be over the limit."""
+async def bounded(request: Request, bytes_max: int, hint: str) -> AsyncIterator[bytes]:
+    """The body in such pieces.  TooLarge, with the hint, as soon as it is known to be over the limit."""
     refusal = TooLarge(f"The body has more than {bytes_max} bytes. {hint}")
     if int(request.headers.get("content-length", 0)) > bytes_max:
         raise refusal
-    parts: list[bytes] = []
     size = 0
     async for data in chunks(request):
         size += len(data)
         if size > bytes_max:
             raise refusal
-        parts.append(data)
-    return b"".join(parts)
+        yield data
+
+
+async def read(request: Request, bytes_max: int, hint: str) -> bytes:
+    """The whole body, which is small.  TooLarge, with the hint, if it is not."""
+    return b"".join([data async for data in bounded(request, bytes_max, hint)])
+
+
+async def text(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same pieces.  Malformed if they are not UTF-8."""
+    decoder = getincrementaldecoder("utf-8")()
+    before = 0
+    begun = b""  # a character, the rest of which is in the next piece
+    try:
+        async for data in pieces:
+            if begun or not data.isascii():
+                decoder.decode(data)
+                begun = decoder.getstate()[0]
+            before += len(data)
+            yield data
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        at = before - len(begun) + error.start
+        raise Malformed(f"The body is not UTF-8: {error.reason} at byte {at}.") from None
 
 
 async def _unpacked(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -48,6 +71,8 @@ async def _unpacked(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                     unpacker = zlib.decompressobj(wbits=31)
                 yield unpacker.decompress(rest, _PIECE_BYTES)
                 rest = unpacker.unconsumed_tail or unpacker.unused_data
+                if rest:  # a little that was packed may be very much
+                    await asyncio.sleep(0)
     except zlib.error as error:
         raise Malformed(f"The body says it is gzip, but it is not: {error}.") from None
     if not unpacker.eof:

@@ -16,10 +16,8 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
 
-from app.domain.errors import Fault, Invalid, Malformed
+from app.domain.errors import Fault, Invalid, Malformed, shown
 
-NAME_CHARS_MAX = 100
-"""A name that a caller made up is told back to this length."""
 FURTHER = "x-further-parameters"
 """Where a route says in OpenAPI which parameters it takes that have no name of their own: a pattern of their names."""
 
@@ -66,11 +64,6 @@ def refuse_twice(names: Sequence[str]) -> None:
     name, number = Counter(names).most_common(1)[0]
     detail = f"given {number} times; say which one you mean"
     raise Invalid(f"{shown(name)}: {detail}.", [Fault(detail, parameter=shown(name))])
-
-
-def shown(name: str) -> str:
-    """The name as an answer tells it."""
-    return name[:NAME_CHARS_MAX]
 
 
 def _check(names: Sequence[str], known: Collection[str], further: re.Pattern[str] | None) -> None:

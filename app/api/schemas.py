@@ -8,15 +8,16 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from app.api.query import shown
-from app.domain.errors import Fault, Invalid
+from app.domain.errors import Fault, Invalid, shown
 from app.domain.halt import parse_share
 from app.domain.job import Options, Priority
 from app.service.view import JobView
 
 JOB_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 METADATA_BYTES_MAX = 16 << 10
-PARAMS_BYTES_MAX = 1 << 20
+PARAMS_BYTES_MAX = 64 << 10
+MEMBER_BYTES_MAX = {"params": PARAMS_BYTES_MAX, "metadata": METADATA_BYTES_MAX}
+"""Of what is sent as such a member of a JSON body."""
 DEPTH_MAX = 64
 """Of `params` and `metadata`, which stand in every Job: what is nested deeper, not every parser reads."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -110,7 +111,7 @@ class SubmitOptions(BaseModel):
     params: Annotated[
         dict[str, Any],
         AfterValidator(_small(PARAMS_BYTES_MAX)),
-        Field(description="keyword arguments common to all items; an item's own win"),
+        Field(description="keyword arguments common to all items; an item's own win; at most 64 KiB"),
     ] = {}  # pydantic copies a default
     open: bool = Field(False, description="whether more items will come, until the job is sealed")
     chunksize: Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = Field(
@@ -140,7 +141,7 @@ class SubmitOptions(BaseModel):
         None, description="the member of an item that its result is to name as `key`"
     )
     label: Plain | None = Field(None, description="a name for people")
-    metadata: Metadata | None = Field(None, description="an object that is kept with the job")
+    metadata: Metadata | None = Field(None, description="an object that is kept with the job, at most 16 KiB")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, of_query: bool) -> "SubmitOptions":

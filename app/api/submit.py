@@ -3,10 +3,9 @@
 Invariant: task, options and quota are checked before the items are read, wherever the form allows it.
 """
 
-import asyncio
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,21 +18,16 @@ from app.api import body, query
 from app.api.context import Context
 from app.api.multipart import Form, FormReader
 from app.api.preferences import Preferences
-from app.api.query import shown
-from app.api.schemas import SubmitOptions
-from app.domain.errors import Fault, Invalid, Malformed, WrongMediaType
+from app.api.schemas import MEMBER_BYTES_MAX, SubmitOptions
+from app.domain.errors import Fault, Invalid, RequestError, WrongMediaType, shown
 from app.domain.item import Block, files_named
-from app.domain.not_json import why
 from app.service.checking import Examination
-from app.service.intake import LineCutter, blocks_of, split_array
+from app.service.cutting import Members, ObjectCutter
+from app.service.intake import LineCutter, blocks_of
 from app.service.jobs import Accepted, Draft
-from app.service.slices import NotSliced, Outline, outline_of, sliced
 
 JSONL = frozenset({"application/jsonl", "application/x-ndjson", "application/x-jsonlines"})
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-SLICED_BYTES_MIN = 256 << 10
-"""A larger JSON body is split in slices."""
-_DIGEST_BYTES = 4 << 20
 _FLAGS = frozenset({"follow", "validate_only"})
 _JSONL_HINT = (
     "Send many items as JSON lines, which have no limit:"
@@ -117,20 +111,14 @@ class _Submission:
             name = shown(next(iter(self._query)))
             detail = "with a JSON body, options are members of that body"
             raise Invalid(f"{name}: {detail}.", [Fault(detail, parameter=name)])
-        data = await body.read(self._request, self._context.settings.max_body_bytes, _JSONL_HINT)
-        await self._digest_all(data)
-        outline = outline_of(data) if len(data) > SLICED_BYTES_MIN else None
-        if outline:
-            _check_text(data)
-        members = _members(outline.text if outline else data)
-        items = members.pop("items", None)
-        if items is None:
+        members = await self._members()
+        if members.items is None:
             detail = "is missing: the array of inputs"
             raise Invalid(f"/items: {detail}.", [Fault(detail, pointer="/items")])
-        values = {name: _decoded(name, raw) for name, raw in members.items()}
+        values = {name: _decoded(name, raw) for name, raw in members.values.items()}
         options = SubmitOptions.parse(values, of_query=False)
         draft = self._draft(options, of_query=False)
-        return await self._taken(draft, await self._blocks(data, outline, items))
+        return await self._taken(draft, members.blocks(self._context.settings.max_item_bytes))
 
     async def _taken(self, draft: Draft, blocks: list[Block]) -> Accepted | Checked:
         """Take the job, whose items are at hand, or say what is wrong with them."""
@@ -149,26 +137,21 @@ class _Submission:
         jobs = self._context.jobs
         return jobs.checking.examination(jobs.task(draft.task), draft.params)
 
-    async def _blocks(self, data: bytes, outline: Outline | None, items: msgspec.Raw) -> list[Block]:
-        """The blocks of the array; others have the loop meanwhile, if it is large."""
-        item_bytes_max = self._context.settings.max_item_bytes
-        if outline is None:
-            return split_array(items, item_bytes_max)
-        blocks: list[Block] = []
+    async def _members(self) -> Members:
+        """What the body has.  That it is too large, or not UTF-8, is told before what else may be wrong with it."""
+        settings = self._context.settings
+        pieces = self._digested(body.text(body.bounded(self._request, settings.max_body_bytes, _JSONL_HINT)))
         try:
-            for some in sliced(data, outline.start, outline.stop, item_bytes_max):
-                blocks += some
-                await asyncio.sleep(0)
-        except NotSliced:
-            items = _members(data)["items"]
-            return split_array(items, item_bytes_max)
-        return blocks
+            return await ObjectCutter(settings.max_item_bytes, MEMBER_BYTES_MAX).cut(pieces)
+        except RequestError:
+            async for _ in pieces:
+                pass
+            raise
 
-    async def _digest_all(self, data: bytes) -> None:
-        for start in range(0, len(data), _DIGEST_BYTES):
-            self._digest.update(memoryview(data)[start : start + _DIGEST_BYTES])
-            if start:
-                await asyncio.sleep(0)
+    async def _digested(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for data in pieces:
+            self._digest.update(data)
+            yield data
 
     async def take_lines(self) -> Accepted | Checked:
         options = SubmitOptions.parse(self._option_values(self._query), of_query=True)
@@ -286,43 +269,7 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
-class _Name(str):
-    """The name of a member; a type of its own has the decoder show each to its hook."""
-
-
-def _members(data: bytes) -> dict[str, msgspec.Raw]:
-    """The members of a JSON object, undecoded.
-
-    Malformed if `data` is anything else; Invalid if a name is there twice, of which a parser would drop one.
-    """
-    _check_text(data)
-    names: set[str] = set()
-
-    def once(_: type, name: str) -> _Name:
-        if name in names:
-            detail = "is there twice; say which one you mean"
-            raise Invalid(f"/{shown(name)}: {detail}.", [Fault(detail, pointer=f"/{shown(name)}")])
-        names.add(name)
-        return _Name(name)
-
-    try:
-        members = msgspec.json.Decoder(dict[_Name, msgspec.Raw], dec_hook=once).decode(data)
-        return {str(name): raw for name, raw in members.items()}
-    except msgspec.ValidationError:
-        raise Malformed('The body must be an object: {"task": "…", "items": […]}.') from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Malformed(f"The body is not JSON: {why(error, data)}.") from None
-
-
-def _check_text(data: bytes) -> None:
-    """Malformed if that is not UTF-8.  A span is not looked into, so its encoding is checked with all others'."""
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        raise Malformed(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
-
-
-def _decoded(name: str, raw: msgspec.Raw) -> Any:
+def _decoded(name: str, raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -331,6 +278,9 @@ def _decoded(name: str, raw: msgspec.Raw) -> Any:
 
 
 def _json_object(name: str, text: str) -> dict[str, Any]:
+    if len(text) > MEMBER_BYTES_MAX[name]:
+        detail = f"more than {MEMBER_BYTES_MAX[name]} bytes"
+        raise Invalid(f"{name}: {detail}.", [Fault(detail, parameter=name)])
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError):

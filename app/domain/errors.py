@@ -28,6 +28,15 @@ FAULTS_MAX = 20
 """So many of the things wrong with a request are told."""
 
 
+NAME_CHARS_MAX = 100
+"""A name that a caller made up is told back to this length."""
+
+
+def shown(name: str) -> str:
+    """The name as an answer tells it."""
+    return name[:NAME_CHARS_MAX]
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing wrong with a request: a JSON pointer into it, or a line of it, or a query parameter."""

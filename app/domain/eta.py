@@ -12,7 +12,7 @@ _WINDOW_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Rate:
-    """Items per second over the last ten seconds or so, from (time, done) readings a second apart."""
+    """Items per second over the last ten seconds or so, from (time, done) readings, half a second apart or more."""
 
     readings: list[tuple[float, int]]
     before: int = 0

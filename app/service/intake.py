@@ -7,6 +7,7 @@ Invariant: item `n` of a job is the n-th non-blank line, or the n-th element, of
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -18,6 +19,9 @@ BLOCK_BYTES = 256 << 10
 _WHITE = (b"\n", b" ", b"\t", b"\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
+_STRUCTURE = (b'"', b"[", b"{")
+
+_decode = msgspec.json.Decoder(list[object]).decode
 _decode_spans = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -111,17 +115,13 @@ def blocks_of(items: Iterable[object], item_bytes_max: int) -> list[Block]:
     return list(grouped(map(msgspec.json.encode, items), item_bytes_max))
 
 
-def grouped(spans: Iterable[bytes], item_bytes_max: int, first: int = 0) -> Iterator[Block]:
-    """The blocks of items that each are JSON, the first of which has this index.  TooLarge if one is."""
-    size = 0
+def grouped(spans: Iterable[bytes], item_bytes_max: int) -> Iterator[Block]:
+    """The blocks of items that each are JSON.  TooLarge if one is over the limit."""
+    first = size = 0
     lines: list[bytes] = []
-    for index, span in enumerate(spans, start=first):
-        line = span if b"\n" not in span else msgspec.json.format(span, indent=-1)
-        if len(line) > item_bytes_max:
-            raise TooLarge(
-                f"Item {index} has {len(line)} bytes; an item may have {item_bytes_max}."
-                " Upload large inputs with POST /v1/files and name them by their ids."
-            )
+    for index, span in enumerate(spans):
+        line = _line(span)
+        check_size(index, len(line), item_bytes_max)
         lines.append(line)
         size += len(line) + 1
         if size >= BLOCK_BYTES:
@@ -129,3 +129,73 @@ def grouped(spans: Iterable[bytes], item_bytes_max: int, first: int = 0) -> Iter
             first, size, lines = index + 1, 0, []
     if lines:
         yield Block(first, len(lines), b"\n".join(lines) + b"\n")
+
+
+def _line(span: bytes) -> bytes:
+    return span if b"\n" not in span else msgspec.json.format(span, indent=-1)
+
+
+def check_size(index: int, size: int, item_bytes_max: int) -> None:
+    """TooLarge if an item of this size is."""
+    if size > item_bytes_max:
+        raise TooLarge(
+            f"Item {index} has {size} bytes; an item may have {item_bytes_max}."
+            " Upload large inputs with POST /v1/files and name them by their ids."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Item lines, their number, and how much work that was: about that of looking at so many of them."""
+
+    count: int
+    text: bytes
+    effort: int = 0
+
+
+class BlockMaker:
+    """Makes blocks of an array's elements, some at a time."""
+
+    def __init__(self, item_bytes_max: int) -> None:
+        self._item_bytes_max = item_bytes_max
+        self._blocks: list[Block] = []
+        self._parts: list[bytes] = []
+        self._first = self._count = self._size = 0
+
+    def taken(self, array: bytes) -> Lines:
+        """The lines of an array of elements that come next.  DecodeError or RecursionError if it is none."""
+        if len(array) <= self._item_bytes_max and not any(array.find(mark, 1) >= 0 for mark in _STRUCTURE):
+            count = len(_decode(array))
+            text = array[1:-1].translate(None, b" \t\r\n").replace(b",", b"\n")
+            return Lines(count, text + b"\n" if count else b"")
+        lines = list(map(bytes, _decode_spans(array)))
+        effort = len(lines)
+        if b"\n" in array:
+            lines = list(map(_line, lines))
+            effort *= 3
+        if lines and len(max(lines, key=len)) > self._item_bytes_max:
+            for offset, line in enumerate(lines):
+                self.check(offset, len(line))
+        return Lines(len(lines), b"\n".join([*lines, b""]), effort)
+
+    def check(self, offset: int, size: int) -> None:
+        """TooLarge if the element that comes so many after those that were added is of this size, and that is."""
+        check_size(self._first + self._count + offset, size, self._item_bytes_max)
+
+    def add(self, lines: Lines) -> None:
+        self._parts.append(lines.text)
+        self._count += lines.count
+        self._size += len(lines.text)
+        if self._size >= BLOCK_BYTES // 2:
+            self._make()
+
+    def finish(self) -> list[Block]:
+        """All of the blocks."""
+        self._make()
+        return self._blocks
+
+    def _make(self) -> None:
+        if self._count:
+            self._blocks.append(Block(self._first, self._count, b"".join(self._parts)))
+        self._first += self._count
+        self._parts, self._count, self._size = [], 0, 0

@@ -1,111 +1,139 @@
-"""A large JSON array, split a slice at a time, so that others have the loop in between.
+"""What a slice of JSON holds: whole elements of an array, or members of an object, and whether that ends in it.
 
-How it works: a slice from an element's start up to a comma is cut rightly if, in brackets, it is JSON: were the comma
-inside an element, a bracket or a string would be open.  So commas near the wanted size are tried, likely ones first.
+How it works: a slice is cut at a comma, likely places first.  In brackets it is JSON only if the comma was not inside
+an element: a bracket or a string would be open.  Where no likely place is right, an expression that knows brackets and
+strings finds one.
 
-Invariant: if all slices are JSON, so is the array, and it has their elements.
+Invariant: what is told of a text does not depend on what comes after it; if all slices are JSON, so is the whole.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import uuid4
+from typing import Generic, TypeVar
 
 import msgspec
 
-from app.domain.item import Block
-from app.service.intake import grouped
+from app.domain.not_json import why
 
-SLICE_BYTES = 128 << 10
-_ITEMS = re.compile(rb'"items"[ \t\r\n]*:[ \t\r\n]*\[')
-_EDGE_BYTES = 64 << 10
-"""The brackets around the items are looked for so near to the body's ends."""
-TRIES_MAX = 32
-_ENDS = {b"{": b"},", b"[": b"],", b'"': b'",'}
+TRIES_MAX = 2
+WHITE = b" \t\r\n"
+CLOSING = {b"[": b"]", b"{": b"}"}
+_LIKELY = {b"{": b"},", b"[": b"],", b'"': b'",'}
 """What stands between two elements like the one that starts so."""
-_STRUCTURED = re.compile(rb'["\[{ \t\r\n]')
+_UNSURE_BYTES = 16
+"""So near to the end of a text that goes on, what looks wrong may be a number or an escape that was cut."""
+_PLACE = re.compile(r" \(byte (\d+)\)$")
 
-_decode = msgspec.json.Decoder(list[object]).decode
-_decode_spans = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+def _elements() -> re.Pattern[bytes]:
+    """As many elements as there are, each with its comma; of whatever is not nested deeper than this."""
+    string = rb'"(?:[^"\\]++|\\.)*+"'
+    inner = rb'(?:[^\[\]{}"]++|%b)*+' % string
+    for _ in range(6):
+        inner = rb'(?:[^\[\]{}"]++|%b|[\[{]%b[\]}])*+' % (string, inner)
+    return re.compile(rb'(?:(?:[^\[\]{}",]++|%b|[\[{]%b[\]}])*+,)*+' % (string, inner), re.DOTALL)
+
+
+_ELEMENTS = _elements()
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
+
+T = TypeVar("T")
+
+
+class NotJSON(Exception):
+    """Says what is wrong, and where: at which byte of the text, or None if its end is missing."""
+
+    def __init__(self, reason: str, at: int | None) -> None:
+        super().__init__(reason, at)
+        self.reason = reason
+        self.at = at
+
+    @property
+    def told(self) -> str:
+        """The same as the decoder's words."""
+        return self.reason if self.at is None else f"{self.reason} (byte {self.at})"
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
-    """A body with something else in its items' place, and where these are: between the brackets of an array."""
+class Slice(Generic[T]):
+    """What was made of the elements, up to where the text was used, and whether that closes the container."""
 
-    text: bytes
-    start: int
-    stop: int
-
-
-def outline_of(body: bytes) -> Outline | None:
-    """The outline of a JSON object; None if it is not found, or not one."""
-    found = _ITEMS.search(body, 0, _EDGE_BYTES)
-    if found is None:
-        return None
-    mark = b'["%b"]' % uuid4().hex.encode()  # which stands nowhere else
-    end = len(body)
-    for _ in range(TRIES_MAX):
-        stop = body.rfind(b"]", max(found.end(), len(body) - _EDGE_BYTES), end)
-        if stop < 0:
-            return None
-        text = body[: found.end() - 1] + mark + body[stop + 1 :]
-        try:
-            if bytes(_decode_members(text).get("items", b"")) == mark:
-                return Outline(text, found.end(), stop)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass
-        end = stop  # that bracket belongs to what comes after the items
-    return None
+    taken: T
+    part: bytes
+    length: int
+    closed: bool
 
 
-class NotSliced(Exception):
-    """The text is not JSON, or of a kind that is only understood as a whole."""
+def next_slice(
+    text: bytes, kind: bytes, take: Callable[[bytes], T], *, begun: bool, final: bool, likely: bool
+) -> Slice[T] | None:
+    """The elements that `text` starts with, not with white space, in a container of this kind; None if none ends.
 
-
-def sliced(
-    text: bytes, start: int, stop: int, item_bytes_max: int, slice_bytes: int = SLICE_BYTES
-) -> Iterator[list[Block]]:
-    """The blocks of the elements in `text[start:stop]`, which is what stands between an array's brackets.
-
-    NotSliced where it cannot go on; TooLarge if an element is over the limit.
+    `take` gets a run of elements in its brackets, and raises DecodeError or RecursionError if that is not JSON; what
+    it raises else is raised.  `begun`: an element and a comma came before.  `final`: nothing comes after the text.
+    NotJSON if it is not.
     """
-    first = 0
-    while start <= stop:
-        end, blocks = _next(text, start, stop, first, item_bytes_max, slice_bytes)
-        yield blocks
-        first = blocks[-1].stop
-        start = end + 1
-
-
-def _next(
-    text: bytes, start: int, stop: int, first: int, item_bytes_max: int, size: int
-) -> tuple[int, list[Block]]:
-    """Where the next slice ends, and its blocks."""
-    between = _ENDS.get(text[start : start + 64].lstrip()[:1], b",")
-    while start + size < stop:
-        end = start + size
+    first = text[:1]
+    close = CLOSING[kind]
+    if begun and first == close:
+        what = "array" if kind == b"[" else "object"
+        raise NotJSON(f"JSON is malformed: trailing comma in {what}", 0)
+    if likely and first != b",":
+        between, end = _LIKELY.get(first, b","), len(text)
         for _ in range(TRIES_MAX):
-            place = text.rfind(between, start, end)
-            if place < 0:
+            end = text.rfind(between, 0, end)
+            if end < 0:
                 break
-            comma = place + len(between) - 1
-            if blocks := _blocks(text[start:comma], first, item_bytes_max):
-                return comma, blocks
-            end = place
-        size *= 4
-    if blocks := _blocks(text[start:stop], first, item_bytes_max):
-        return stop, blocks
-    raise NotSliced
+            comma = end + len(between) - 1
+            try:
+                return Slice(take(kind + text[:comma] + close), text[:comma], comma + 1, closed=False)
+            except (msgspec.DecodeError, RecursionError):
+                pass
+    return _certain(text, kind, take, empty=first == b",", final=final)
 
 
-def _blocks(part: bytes, first: int, item_bytes_max: int) -> list[Block]:
-    """The blocks of a run of elements; none if it is not one."""
-    array = b"[%b]" % part
+def _certain(
+    text: bytes, kind: bytes, take: Callable[[bytes], T], *, empty: bool, final: bool
+) -> Slice[T] | None:
+    """The same, without guessing; `empty`: there is nothing before the first comma."""
+    close = CLOSING[kind]
+    found = _ELEMENTS.match(text)
+    assert found is not None  # it matches nothing, if nothing else
+    if found.end() and not empty:
+        part = text[: found.end() - 1]
+        try:
+            return Slice(take(kind + part + close), part, found.end(), closed=False)
+        except (msgspec.DecodeError, RecursionError):
+            pass
+    end = _end(text, kind, final=final)
+    if end is None:
+        return None
+    part = text[: end - 1]
+    return Slice(take(kind + part + close), part, end, closed=True)
+
+
+def _end(text: bytes, kind: bytes, *, final: bool) -> int | None:
+    """Where the container ends in the text; None if it does not, as far as can be seen."""
     try:
-        if len(part) <= item_bytes_max and not _STRUCTURED.search(part):
-            return [Block(first, len(_decode(array)), part.replace(b",", b"\n") + b"\n")] if part else []
-        return list(grouped(map(bytes, _decode_spans(array)), item_bytes_max, first))
-    except (msgspec.DecodeError, RecursionError):
-        return []
+        _skip(kind + text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        if "truncated" in str(error) and not final:
+            return None
+        reason, at = said(error, text)
+        if at is None:
+            raise NotJSON(reason, None) from None
+        at -= 1
+        if "trailing characters" in reason:
+            return len(text[: at - 1].rstrip(WHITE))  # it counts the character that is too many
+        if at >= len(text) - _UNSURE_BYTES and not final:
+            return None
+        raise NotJSON(reason, at) from None
+    return len(text.rstrip(WHITE))
+
+
+def said(error: Exception, text: bytes) -> tuple[str, int | None]:
+    """What is wrong with the text, of which a decoder says this, and at which byte."""
+    reason = why(error, text)
+    place = _PLACE.search(reason)
+    return (reason[: place.start()], int(place[1])) if place else (reason, None)

@@ -265,3 +265,27 @@ def test_a_huge_number_is_at_most_its_items_failure(api: httpx.Client, number: s
     results: list[Document] = document_of(response)["results"]
     assert (results[0]["output"], results[2]["output"]) == (2.0, 3.0)
     assert results[1].get("error", {"kind": "invalid_input"})["kind"] in ("invalid_input", "exception")
+
+
+@pytest.mark.parametrize(("name", "kib"), [("params", 64), ("metadata", 16), ("label", 16)])
+def test_a_member_over_its_limit_names_both(api: httpx.Client, name: str, kib: int) -> None:
+    """422 with the member's pointer, or the parameter's name, and how much it may have."""
+    large = {"task": "echo", "items": [1], name: {"value": "x" * (kib << 10)}}
+    said = problem_of(post(api, json.dumps(large)), 422)
+
+    assert said["errors"] == [{"pointer": f"/{name}", "detail": f"more than {kib << 10} bytes"}]
+    if name != "label":
+        form = {"task": (None, "resize_image"), name: (None, json.dumps(large[name]))}
+        said = problem_of(api.post("/v1/jobs", files=form), 422)
+        assert said["errors"] == [{"parameter": name, "detail": f"more than {kib << 10} bytes"}]
+
+
+def test_a_large_body_that_is_not_text_is_told_so(api: httpx.Client) -> None:
+    """Also where it is no JSON before that, and wherever a character was cut on the way."""
+    text = '{"task":"echo","items":[' + '"é",' * 100_000
+    for end in (b"\xff", "é".encode()[:1]):
+        body = text.encode() + end
+        said = problem_of(post(api, body.replace(b'"items":[', b'"items"[ ')), 400)
+
+        assert said["detail"].startswith("The body is not UTF-8")
+        assert said["detail"].endswith(f"at byte {len(body) - 1}.")
