@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import lru_cache
 
 from fastapi import FastAPI, Response
 from fastapi_offline import FastAPIOffline
@@ -27,7 +28,7 @@ from app.api import (
     session,
     understanding,
 )
-from app.api.context import Context
+from app.api.context import CALLERS_MAX, Context
 from app.api.gate import Gate
 from app.api.streaming import HeadersOnly
 from app.api.traffic import Counting, Routed
@@ -44,9 +45,14 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
         lifespan=lifespan,
         default_response_class=Response,
         generate_unique_id_function=lambda route: route.name,
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # /metrics tells; else asked for at each request
         redirect_slashes=False,  # a redirected submission is one that curl does not make
     )
-    app.state.context = context
+    app.state.context_of = lru_cache(CALLERS_MAX)(context.of)
     problems.install(app)
     for module in (
         jobs,

@@ -27,6 +27,9 @@ from app.service.inspection import Inspection
 from app.service.jobs import Jobs
 from app.service.space import Space
 
+CALLERS_MAX = 256
+"""So many callers' contexts are kept, those of who came last."""
+
 
 class Blobs(Protocol):
     """The directory of stored files."""
@@ -54,7 +57,7 @@ class ApiSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything a route needs.  `app.main` makes it once; each request has its own, with jobs as its caller has them.
+    """Everything a route needs.  `app.main` makes it once; each caller has its own, with jobs as that caller has them.
 
     Invariant: who takes `jobs` from here finds what the caller sees, and nothing else.
     """
@@ -79,21 +82,24 @@ class Context:
     access: Access
     caller: Caller = NOBODY
 
+    def of(self, caller: Caller) -> "Context":
+        """The same for this caller."""
+        jobs = self.jobs.of(caller)
+        return replace(
+            self,
+            caller=caller,
+            jobs=jobs,
+            control=self.control.of(jobs),
+            appending=self.appending.of(jobs),
+            inputs=self.inputs.of(jobs),
+            files=self.files.of(caller),
+        )
 
-async def _context(request: Request) -> Context:  # not `def`, which FastAPI would run in a thread
-    context = request.app.state.context
+
+async def _context(request: Request) -> Context:
+    context = request.app.state.context_of(request.scope.get(CALLER, NOBODY))
     assert isinstance(context, Context)
-    caller = request.scope.get(CALLER, NOBODY)
-    jobs = context.jobs.of(caller)
-    return replace(
-        context,
-        caller=caller,
-        jobs=jobs,
-        control=context.control.of(jobs),
-        appending=context.appending.of(jobs),
-        inputs=context.inputs.of(jobs),
-        files=context.files.of(caller),
-    )
+    return context
 
 
 async def _ready_context(request: Request, context: "AnyPhase") -> Context:

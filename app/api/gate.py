@@ -7,7 +7,6 @@ time in the square of their length to unquote them (CVE-2024-7592): seconds, for
 """
 
 import re
-from collections.abc import Mapping
 from urllib.parse import parse_qs
 
 from app.api.problems import answer_to
@@ -44,9 +43,9 @@ class Gate:
             scope = _without_cookies(scope)
             try:
                 if not is_open(scope["method"], scope["path"]):
-                    scope = dict(scope) | {CALLER: self._caller(scope)}
+                    scope[CALLER] = self._caller(scope)
                 elif scope["path"] == SESSION:
-                    _check_origin(_headers(scope), needed=False)
+                    _check_origin(scope, needed=False)
             except RequestError as error:
                 await answer_to(error, scope["raw_path"].decode("ascii", "replace"))(scope, receive, send)
                 return
@@ -63,9 +62,7 @@ class Gate:
     def _who(self, scope: Scope) -> Caller:
         if self._access.open:
             if scope["method"] not in SAFE:
-                _check_origin(
-                    _headers(scope), needed=False
-                )  # a page from anywhere reaches what is on loopback
+                _check_origin(scope, needed=False)  # a page from anywhere reaches what is on loopback
             return self._access.anybody()
         if key := bearer_key(scope):
             return self._access.bearer(key)
@@ -75,7 +72,7 @@ class Gate:
                 return self._access.ticket(ticket[0], events[1])
         if token := scope[SESSION_TOKEN]:
             if scope["method"] not in SAFE:
-                _check_origin(_headers(scope), needed=True)
+                _check_origin(scope, needed=True)
             return self._access.session(token)
         return self._access.anybody()
 
@@ -89,7 +86,7 @@ def needed(method: str, path: str) -> Role:
 
 def bearer_key(scope: Scope) -> str | None:
     """The key in the Authorization header (RFC 6750, section 2.1)."""
-    scheme, _, key = _headers(scope).get("authorization", "").partition(" ")
+    scheme, _, key = (_header(scope, b"authorization") or "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else None
 
 
@@ -97,34 +94,38 @@ def is_open(method: str, path: str) -> bool:
     return path in OPEN or path.startswith(OPEN_BELOW) or (method == "POST" and path == SESSION)
 
 
-def _headers(scope: Scope) -> Mapping[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+def _header(scope: Scope, name: bytes) -> str | None:
+    """What the header says; if it is there several times, the last one."""
+    said = [value for key, value in scope["headers"] if key == name]
+    return said[-1].decode("latin-1") if said else None
 
 
 def _without_cookies(scope: Scope) -> Scope:
-    """The request with no cookies, and with the token that one of them held."""
-    headers = [header for header in scope["headers"] if header[0] != b"cookie"]
-    return dict(scope) | {
-        "headers": headers,
-        SESSION_TOKEN: _session_token(_headers(scope).get("cookie", "")),
-    }
+    """A copy of the request with no cookies, and with the token that one of them held."""
+    cookies = _header(scope, b"cookie")
+    copied = dict(scope) | {SESSION_TOKEN: _session_token(cookies)}
+    if cookies is not None:
+        copied["headers"] = [header for header in scope["headers"] if header[0] != b"cookie"]
+    return copied
 
 
-def _session_token(cookies: str) -> str | None:
+def _session_token(cookies: str | None) -> str | None:
     """The session's token among the cookies (RFC 6265, section 4.2.1), which never has to be quoted."""
+    if cookies is None:
+        return None
     pairs = (pair.strip().partition("=") for pair in cookies.split(";"))
     return next((value for name, _, value in pairs if name == COOKIE), None)
 
 
-def _check_origin(headers: Mapping[str, str], *, needed: bool) -> None:
+def _check_origin(scope: Scope, *, needed: bool) -> None:
     """Forbidden for what another site's page sends: a browser adds its cookies to that, too.
 
     `SameSite=Strict` keeps them from other sites already, but not from other ports and names of this one.
     """
-    origin = headers.get("origin")
+    origin = _header(scope, b"origin")
     if origin is None and not needed:
         return
-    if origin is None or origin.partition("://")[2] != headers.get("host"):
+    if origin is None or origin.partition("://")[2] != _header(scope, b"host"):
         raise Forbidden(
             "Of pages in a browser, only this service's own may change something: its Origin must be this Host."
             " Send Authorization: Bearer <key> instead; a proxy in front must pass Host on as it came."

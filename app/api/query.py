@@ -16,6 +16,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
 
+from app.api.arguments import Called
 from app.domain.errors import Fault, Invalid, Malformed, shown
 
 FURTHER = "x-further-parameters"
@@ -28,7 +29,7 @@ class Exact(APIRoute):
     """A route that refuses parameters it does not know."""
 
     def get_route_handler(self) -> Handler:
-        handle = super().get_route_handler()
+        call = Called(self.dependant)
         told = self.openapi_extra or {}
         described = [field.alias for field in _declared(self)] + [
             parameter["name"] for parameter in told.get("parameters", []) if parameter["in"] == "query"
@@ -38,7 +39,9 @@ class Exact(APIRoute):
         async def handle_exactly(request: Request) -> Response:
             if request.scope["query_string"]:
                 _check([name for name, _ in pairs(request)], described, further)
-            return await handle(request)
+            answer = await call(request)
+            assert isinstance(answer, Response), f"{self.endpoint}: a route makes its own answer"
+            return answer
 
         return handle_exactly
 

@@ -9,7 +9,7 @@ Invariant: whoever is not an admin sees and touches what was submitted under its
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -62,7 +62,7 @@ class Caller:
     role: Role
     quota: Quota = Quota()
     key_id: str | None = None
-    make_ticket: Callable[[str], str] | None = field(default=None, compare=False)
+    make_ticket: Callable[[str], str] | None = None
     """A short-lived ticket to the events of the job of this id."""
 
     @property

@@ -11,7 +11,6 @@ they may never do more than the key may now.
 import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from hmac import compare_digest
 from secrets import token_hex
 
@@ -34,6 +33,19 @@ class Session:
 
     token: str
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Tickets:
+    """Makes those that a key may give."""
+
+    seal: Seal
+    clock: Clock
+    key_id: str
+
+    def __call__(self, job_id: str) -> str:
+        until = self.clock.now() + timedelta(seconds=TICKET_SECONDS)
+        return self.seal.sealed("ticket", [self.key_id, job_id], until)
 
 
 class Access:
@@ -105,10 +117,6 @@ class Access:
             self._by_id(words[0], NO_TICKET), make_ticket=None
         )  # else it would renew itself for ever
 
-    def _ticket_for(self, key_id: str, job_id: str) -> str:
-        until = self._clock.now() + timedelta(seconds=TICKET_SECONDS)
-        return self._seal.sealed("ticket", [key_id, job_id], until)
-
     def _by_id(self, key_id: str, refusal: str) -> Caller:
         found = next((key for key in self._keys.current() if key.id == key_id), None) if self._keys else None
         if self._keys is None or found is None:
@@ -117,4 +125,4 @@ class Access:
 
     def _caller(self, keys: Keys, key: Key) -> Caller:
         quota = keys.quota(key.name) or self._quota
-        return Caller(key.name, key.role, quota, key.id, partial(self._ticket_for, key.id))
+        return Caller(key.name, key.role, quota, key.id, Tickets(self._seal, self._clock, key.id))
