@@ -64,7 +64,9 @@ def build(settings: Settings, launched: Launched) -> tuple[Server, "Service"]:
     timed = Timed(Histogram(COMMIT_BOUNDS), watchdog.lag)
     store = SqliteStore(settings.data_dir / "millpond.sqlite", settings.durability, timed.commits.note)
     directory = DataDirectory(settings.data_dir)
-    space = Space(directory, used_bytes_max=settings.max_disk_bytes, free_bytes_min=settings.min_free_bytes)
+    space = Space(
+        directory, clock, used_bytes_max=settings.max_disk_bytes, free_bytes_min=settings.min_free_bytes
+    )
     dispatcher = Dispatcher(store, engine, clock)
     jobs = Jobs(store, dispatcher, engine, clock, Limits(settings.max_jobs, settings.max_queued_items))
     inspection = Inspection(store, dispatcher, engine)

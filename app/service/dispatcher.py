@@ -337,7 +337,7 @@ class Dispatcher:
             task["pool"] if task and task["pool"] in pools and self._engine.size(task["pool"]) else pools[0]
         )
         concurrency = task["concurrency"] if task else 1
-        job = replace(job, error=None)  # that it was held before says nothing about now
+        job = replace(job, error=None) if job.error else job  # that it was held before says nothing about now
         live = LiveJob(job, todo, pool, concurrency, now=self._clock.monotonic())
         live.bell = Bell(partial(self.changes.note, job))
         self.live[job.id] = live

@@ -22,16 +22,23 @@ class Bell:
         self.rings += 1
         self._heard()
         for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
+            _wake(future)
 
     async def wait(self, seen: int, seconds: float) -> None:
         """Return when it has rung more than `seen` times, or after the time."""
         if self.rings != seen or seconds <= 0:
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, _wake, future)
         self._waiting[future] = None
         try:
-            await asyncio.wait((future,), timeout=seconds)
+            await future
         finally:
+            timer.cancel()
             del self._waiting[future]
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

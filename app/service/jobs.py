@@ -27,6 +27,7 @@ from app.service.dispatcher import Dispatcher
 from app.service.feed import Bell
 from app.service.live import LiveJob
 from app.service.quotas import Quotas
+from app.service.recent import Recent
 from app.service.sight import Sight
 from app.service.upload import Upload
 from app.service.view import JobView
@@ -297,7 +298,7 @@ class Jobs:
                 break
             await live.bell.wait(live.bell.rings, left)
             if live.job.status.finished:
-                return replace(self._at_rest(live.job), recent=live.recent)
+                return self._at_rest(live.job, live.recent)
         return await self.get(job_id)
 
     def bell(self, job_id: str) -> Bell | None:
@@ -376,8 +377,8 @@ class Jobs:
         rate = live.rate.items_per_second(now)
         return JobView(job, live.counts, rate, eta, position, self._sight.ticket(job.id))
 
-    def _at_rest(self, job: Job) -> JobView:
-        return JobView(job, job.counts, ticket=self._sight.ticket(job.id))
+    def _at_rest(self, job: Job, recent: Recent | None = None) -> JobView:
+        return JobView(job, job.counts, ticket=self._sight.ticket(job.id), recent=recent)
 
 
 def _lines(counts: Counts, outcome: Outcome | None) -> int:

@@ -302,7 +302,7 @@ class LiveJob:
         done = sum(segment.count for segment in segments)
         failed = sum(segment.failed for segment in segments)
         counts = replace(counts, succeeded=counts.succeeded + done - failed, failed=counts.failed + failed)
-        job = replace(self.job, counts=counts)
+        job = self.job
         last = not self._busy and self.unwritten == len(segments) and not self.growing.locked()
         if job.sealed and counts.done == counts.total:
             # A cancelled job whose last items came in before the worker was stopped has nothing left to cancel,
@@ -311,7 +311,7 @@ class LiveJob:
         elif self.halt is not None and last:
             event = Event.LET_GO if self.halt is Event.CANCEL_ASKED else self.halt
         else:
-            return job
+            return replace(job, counts=counts)
         status = step(job.status, event)
         return replace(
             job,

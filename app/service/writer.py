@@ -22,7 +22,7 @@ from app.service.live import LiveJob
 from app.service.recent import Room
 
 STATUS_DELAY_SECONDS = 0.050
-"""A change of status alone waits this long for results to be written with."""
+"""A change of status alone waits this long for results of its job to be written with."""
 RETRY_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 5.0
 """How long a caller waits for its change to be stored."""
@@ -76,9 +76,11 @@ class Writer:
         self._clock = clock
         self._on_stored = on_stored
         self._waiting = _Batch()
+        self._touched: dict[str, LiveJob] = {}
+        """Jobs that changed and may wait for results."""
+        self._timer: asyncio.TimerHandle | None = None
+        """When these are written without."""
         self._wake = asyncio.Event()
-        self._later: asyncio.TimerHandle | None = None
-        """Wakes for changes of status that no results came to be written with."""
         self._stopping = False
         self.trouble: ServiceError | None = None
         """Why nothing can be stored now."""
@@ -93,7 +95,7 @@ class Writer:
     async def stop(self) -> None:
         """Write what waits, once; what cannot be written will be made again after the next start."""
         self._stopping = True
-        self._wake.set()
+        self._write_touched()
         await self._task
 
     def add(self, live: LiveJob, segment: Segment, files: Sequence[str]) -> None:
@@ -113,11 +115,21 @@ class Writer:
         """The job may have to be written, and may be at its end."""
         if live.job.status.finished:
             return  # its last result was in the log before its chunk's end was told
-        self._waiting.jobs[live.job.id] = live
         if live.idle:
+            self._waiting.jobs[live.job.id] = live
             self._wake.set()
-        elif self._later is None:
-            self._later = asyncio.get_running_loop().call_later(STATUS_DELAY_SECONDS, self._late)
+            return
+        self._touched[live.job.id] = live
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(STATUS_DELAY_SECONDS, self._write_touched)
+
+    def _write_touched(self) -> None:
+        self._waiting.jobs |= self._touched
+        self._touched.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._wake.set()
 
     async def written(self, live: LiveJob) -> None:
         """Return once the job, as it is now, is stored.  ServiceError if that takes too long."""
@@ -132,11 +144,6 @@ class Writer:
                 f"That is in force, but not stored yet, and a crash would undo it. {why} Ask again.",
                 retry_after_seconds=round(RETRY_SECONDS_MAX),
             )
-
-    def _late(self) -> None:
-        self._later = None
-        if self._waiting.jobs:
-            self._wake.set()
 
     async def _write_forever(self) -> None:
         delay = 0.1
@@ -172,6 +179,7 @@ class Writer:
             by_job: dict[str, list[Segment]] = {}
             for live, segment in batch.segments:
                 batch.jobs[live.job.id] = live
+                self._touched.pop(live.job.id, None)
                 by_job.setdefault(live.job.id, []).append(segment)
             digests = {
                 job_id: digest
@@ -205,6 +213,7 @@ class Writer:
             live.rate.note(self._clock.monotonic(), live.job.counts.done)
             if live.job.status.finished:
                 self._waiting.jobs.pop(live.job.id, None)
+                self._touched.pop(live.job.id, None)
                 live.recent.release(self._room)
             elif live.idle and live.over:
                 self.touch(live)

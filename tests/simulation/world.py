@@ -96,7 +96,7 @@ class Life:
         )
         self.inputs = Inputs(as_store(self.store), self.jobs)
         disk = _NoDisk()
-        space = Space(disk, used_bytes_max=None, free_bytes_min=0)
+        space = Space(disk, self.clock, used_bytes_max=None, free_bytes_min=0)
         keeping = Keeping(tombstones=7 * 86400.0, keys=86400.0, files=86400.0)
         self.retention = Retention(as_store(self.store), disk, space, self.clock, keeping, 0.7)
 

@@ -12,7 +12,7 @@ import pytest
 from app.domain.errors import StorageFull
 from app.domain.job import Counts, Options, Status, kept_seconds
 from app.service.retention import Keeping, Retention
-from app.service.space import Space
+from app.service.space import LOOK_SECONDS, Space
 from app.stores.directory import DataDirectory
 from app.stores.memory import MemoryStore
 from tests.builders import NOON, a_block, a_job
@@ -27,12 +27,13 @@ ID = "sha256-" + "ab" * 32
 @dataclass
 class StoppedClock:
     time: datetime = NOON
+    seconds: float = 0.0
 
     def now(self) -> datetime:
         return self.time
 
     def monotonic(self) -> float:
-        return 0.0
+        return self.seconds
 
 
 @dataclass
@@ -61,7 +62,7 @@ def a_file(directory: Path, file_id: str, written: float) -> Path:
 def test_a_round_lets_go_of_what_is_over_and_of_nothing_else(tmp_path: Path) -> None:
     """Jobs, tombstones, keys and files, each at its own time, however many there are."""
     store, clock = MemoryStore(), StoppedClock()
-    space = Space(TestDisk(), used_bytes_max=None, free_bytes_min=0)
+    space = Space(TestDisk(), StoppedClock(), used_bytes_max=None, free_bytes_min=0)
     retention = Retention(store, DataDirectory(tmp_path), space, clock, Keeping(2 * DAY, DAY, 3 * DAY), 60.0)
     for file_id, age in (("sha256-aa", 4), ("sha256-bb", 2), ("sha256-cc", 4)):
         a_file(tmp_path, file_id, NOON.timestamp() - age * DAY)
@@ -145,15 +146,29 @@ def refused(space: Space) -> bool:
 )
 def test_some_of_the_disk_stays_free(free_min: int, free: int, full: bool) -> None:
     """As much as the setting says, or a twentieth of the disk if that is less."""
-    space = Space(TestDisk(free), used_bytes_max=None, free_bytes_min=free_min)
+    space = Space(TestDisk(free), StoppedClock(), used_bytes_max=None, free_bytes_min=free_min)
 
     assert refused(space) == full
+
+
+def test_what_the_disk_said_is_believed_for_a_moment() -> None:
+    """A small job is not to wait for the disk's answer; a disk that fills is seen before it is full."""
+    disk, clock = TestDisk(), StoppedClock()
+    space = Space(disk, clock, used_bytes_max=None, free_bytes_min=32 << 20)
+    assert not refused(space)
+
+    disk.free_bytes = 0
+    clock.seconds = LOOK_SECONDS / 2
+    assert not refused(space)
+
+    clock.seconds = LOOK_SECONDS * 2
+    assert refused(space)
 
 
 def test_the_quota_counts_what_came_since_it_was_measured() -> None:
     """So many uploads at once cannot go far beyond it; the next measurement knows better."""
     disk = TestDisk()
-    space = Space(disk, used_bytes_max=100, free_bytes_min=0)
+    space = Space(disk, StoppedClock(), used_bytes_max=100, free_bytes_min=0)
     assert not refused(space)
 
     space.taken(100)
