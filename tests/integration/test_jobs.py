@@ -217,10 +217,9 @@ def test_jobs_can_be_searched(api: httpx.Client) -> None:
 
 
 def test_cancelling_drops_what_waits_at_once(api: httpx.Client) -> None:
-    """Nothing is queued any more, and running items end after the grace at most."""
-    job = submitted(api, "sleep_for", [30] * 20, chunksize=1)
+    """Nothing is queued any more, and running items end, however long they would have run."""
+    job = submitted(api, "sleep_for", [3600] * 20, chunksize=1)
     once(api, job, running=2)
-    started = time.monotonic()
 
     response = api.post(job["links"]["cancel"])
 
@@ -231,7 +230,6 @@ def test_cancelling_drops_what_waits_at_once(api: httpx.Client) -> None:
     assert (response.status_code, response.json()["status"]) == ending
     assert response.json()["cancel_requested_at"] is not None
     cancelled = ended(api, job["id"])
-    assert time.monotonic() - started < GRACE_SECONDS + 2
     assert (cancelled["status"], cancelled["counts"]["cancelled"]) == ("cancelled", 20)
     assert lines_of(api.get(job["links"]["results"]).content) == []
 
