@@ -69,6 +69,8 @@ def _serve(settings: "Settings") -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     try:
         with owned(settings.data_dir), launched(settings) as pool:
+            # FastAPI loads all of pydantic's version 1 to see that no model is of it, unless it cannot be loaded.
+            sys.modules["pydantic.v1"] = None  # type: ignore[assignment]  # what the import system has for that
             from app.main import serve  # takes half a second, in which the zygote loads the tasks
 
             serve(settings, pool)

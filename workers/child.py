@@ -6,7 +6,6 @@ Invariant: it shares nothing with other workers but the memory words it alone wr
 import contextlib
 import faulthandler
 import gc
-import json
 import logging
 import mmap
 import os
@@ -52,10 +51,14 @@ def serve(
     memory: mmap.mmap,
     worker_id: int,
     specs: Mapping[str, TaskSpec],
+    described: bytes,
     blobs: Blobs,
     limits: ChildLimits,
 ) -> None:
-    """Run what comes until the end of the stream, or until the worker has done enough."""
+    """Run what comes until the end of the stream, or until the worker has done enough.
+
+    `described` is what it says when it is asked for its tasks.
+    """
     BLOBS.set(blobs)
     marks = Marks(memory, worker_id)
     runner = Runner(specs, marks, recorder, limits, lambda *frames: _send(connection, *frames))
@@ -76,8 +79,7 @@ def serve(
             case Kind.CHUNK:
                 runner.run(frame)
             case Kind.DESCRIBE:
-                described = [spec.describe() for spec in specs.values()]
-                _send(connection, Frame(Kind.TASKS, json.dumps(described).encode()))
+                _send(connection, Frame(Kind.TASKS, described))
             case Kind.CANCEL:
                 pass  # what it meant has ended meanwhile
         frame = following

@@ -74,10 +74,13 @@ def receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 
 
 class Zygote:
-    def __init__(self, settings: ZygoteSettings, specs: dict[str, TaskSpec], control: socket.socket) -> None:
+    def __init__(
+        self, settings: ZygoteSettings, specs: dict[str, TaskSpec], described: bytes, control: socket.socket
+    ) -> None:
         self._blobs = Blobs(Path(settings.files), durable=settings.durable_files)
         self._limits = settings.limits
         self._specs = specs
+        self._described = described
         self._control = control
         self._memory = mmap.mmap(settings.memory_fd, 0)
         self._pid = os.getpid()
@@ -138,7 +141,16 @@ class Zygote:
             recorder = Recorder(recorder_fd)
             prepare_process(recorder)
             connection = socket.socket(fileno=connection_fd)
-            serve(connection, recorder, self._memory, worker_id, self._specs, self._blobs, self._limits)
+            serve(
+                connection,
+                recorder,
+                self._memory,
+                worker_id,
+                self._specs,
+                self._described,
+                self._blobs,
+                self._limits,
+            )
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -207,19 +219,17 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         specs = discover(settings.modules)
-        for spec in specs.values():
-            spec.describe()
+        # Once, here: it takes 2 MiB, of which a worker would have a copy to itself.
+        described = json.dumps([spec.describe() for spec in specs.values()]).encode()
         if any(spec.is_coroutine for spec in specs.values()):
-            importlib.import_module(
-                "workers.coroutines"
-            )  # and asyncio, which is 2 MiB that others do without
+            importlib.import_module("workers.coroutines")  # with asyncio: 2 MiB that others do without
     except TaskDefinitionError:
         send(control, {"failed": traceback.format_exc()[-MESSAGE_BYTES_MAX // 4 :]})
         sys.exit(1)
     gc.collect()
     gc.disable()
     gc.freeze()
-    Zygote(settings, specs, control).run()
+    Zygote(settings, specs, described, control).run()
 
 
 if __name__ == "__main__":

@@ -1,29 +1,12 @@
-"""Figures for Prometheus (docs/metrics.md).
-
-Nothing is registered anywhere: an answer is made of what is so at its moment, and each service has its own.
-"""
-
-from collections.abc import Iterator
+"""Figures for Prometheus (docs/metrics.md), which `exposition` makes."""
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 from starlette.concurrency import run_in_threadpool
 
-from app import __version__
 from app.api.context import AnyPhase
 from app.api.openapi import TEXT, returns
 from app.api.query import Exact
 from app.api.traffic import Timed, Traffic
-from app.domain.histogram import Histogram
 from app.service.figures import Snapshot
 
 _TEXTS = {**TEXT, "application/openmetrics-text": TEXT["text/plain"]}
@@ -34,94 +17,13 @@ router = APIRouter(route_class=Exact, tags=["service"])
 @router.get("/metrics", responses={200: returns("The figures.", content=_TEXTS)})
 async def get_metrics(request: Request, context: AnyPhase) -> Response:
     """What an operator watches, in the text format of Prometheus or OpenMetrics."""
-    encode, media_type = choose_encoder(request.headers.get("accept", ""))
-    page = _Page(await context.figures.now(), context.traffic, context.timed)
-    # Reading /proc may wait for the kernel.
-    return Response(await run_in_threadpool(encode, page), headers={"Content-Type": media_type})
+    accept = request.headers.get("accept", "")
+    snapshot, traffic = await context.figures.now(), context.traffic.copied()
+    text, media_type = await run_in_threadpool(_exposed, snapshot, traffic, context.timed, accept)
+    return Response(text, headers={"Content-Type": media_type})
 
 
-class _Page(Collector):
-    """One answer."""
+def _exposed(snapshot: Snapshot, traffic: Traffic, timed: Timed, accept: str) -> tuple[bytes, str]:
+    from app.api.exposition import exposed  # on this thread, as the first time it is loaded
 
-    def __init__(self, snapshot: Snapshot, traffic: Traffic, timed: Timed) -> None:
-        self._snapshot = snapshot
-        self._requests = dict(traffic.requests)
-        self._readers = {stream: traffic.readers[stream] for stream in ("job", "all")}
-        self._timed = timed
-
-    def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("millpond", "which Millpond this is", {"version": __version__})
-        yield from self._work()
-        yield from self._workers()
-        yield from self._edges()
-        yield from ProcessCollector(registry=None).collect()
-
-    def _work(self) -> Iterator[Metric]:
-        now = self._snapshot
-        jobs = GaugeMetricFamily("millpond_jobs", "jobs that are stored, by status", labels=["status"])
-        for status, number in now.jobs.items():
-            jobs.add_metric([str(status)], number)
-        yield jobs
-        yield _gauge("millpond_items_waiting", "items that wait for a worker", now.items_waiting)
-        yield _gauge("millpond_items_running", "items that are with a worker", now.items_running)
-        results = CounterMetricFamily(
-            "millpond_results", "results stored since the start, by outcome", labels=["outcome"]
-        )
-        results.add_metric(["succeeded"], now.stored.succeeded)
-        results.add_metric(["failed"], now.stored.failed)
-        yield results
-        help_ = "bytes of results stored since the start"
-        yield CounterMetricFamily("millpond_result_bytes", help_, value=now.stored.bytes)
-        help_ = "bytes of results that are not stored yet"
-        yield _gauge("millpond_results_unwritten_bytes", help_, now.bytes_unwritten)
-        help_ = "1 while nothing can be stored, and so no item starts"
-        yield _gauge("millpond_storage_failing", help_, int(now.storage_failing))
-
-    def _workers(self) -> Iterator[Metric]:
-        workers = GaugeMetricFamily(
-            "millpond_workers", "workers, by pool and state", labels=["pool", "state"]
-        )
-        for (pool, state), number in self._snapshot.workers.items():
-            workers.add_metric([pool, state], number)
-        yield workers
-        restarts = CounterMetricFamily(
-            "millpond_worker_restarts", "workers replaced since the start, by pool", labels=["pool"]
-        )
-        for pool, number in self._snapshot.restarts.items():
-            restarts.add_metric([pool], number)
-        yield restarts
-
-    def _edges(self) -> Iterator[Metric]:
-        help_ = "how long a group of writes took to be committed"
-        yield _histogram("millpond_store_commit_seconds", help_, self._timed.commits)
-        help_ = "by how much a timer of the event loop was late: how long the loop was held up"
-        yield _histogram("millpond_event_loop_lag_seconds", help_, self._timed.loop_lag)
-        help_ = "the longest the event loop was held up since the start"
-        yield _gauge("millpond_event_loop_lag_seconds_max", help_, self._timed.loop_lag.longest)
-        requests = CounterMetricFamily(
-            "millpond_http_requests",
-            "requests answered since the start, by method, route and status",
-            labels=["method", "route", "status"],
-        )
-        for (method, route, status), number in self._requests.items():
-            requests.add_metric([method, route, str(status)], number)
-        yield requests
-        readers = GaugeMetricFamily(
-            "millpond_sse_readers",
-            "who reads server-sent events now: of one job, or of all",
-            labels=["stream"],
-        )
-        for stream, number in self._readers.items():
-            readers.add_metric([stream], number)
-        yield readers
-
-
-def _gauge(name: str, help_: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, help_, value=value)
-
-
-def _histogram(name: str, help_: str, histogram: Histogram) -> Metric:
-    buckets = [
-        ("+Inf" if bound == float("inf") else str(bound), count) for bound, count in histogram.cumulative()
-    ]
-    return HistogramMetricFamily(name, help_, buckets=buckets, sum_value=histogram.total)
+    return exposed(snapshot, traffic, timed, accept)

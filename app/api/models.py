@@ -6,7 +6,7 @@ Invariant: an answer has exactly the members that its document has; the tests ho
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.schemas import SubmitOptions
 from app.domain.job import Priority, Status
@@ -20,11 +20,17 @@ FailureKind = Literal[
 ]
 
 
-class SelfLink(BaseModel):
+class Described(BaseModel):
+    """A document of which nothing is built until somebody asks for its description."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class SelfLink(Described):
     self: str
 
 
-class Fault(BaseModel):
+class Fault(Described):
     """One thing that is wrong with a request, and where."""
 
     pointer: str = Field(ABSENT, description="a JSON pointer into the body (RFC 6901)")
@@ -33,7 +39,7 @@ class Fault(BaseModel):
     detail: str = Field(description="what would be right")
 
 
-class JobProblem(BaseModel):
+class JobProblem(Described):
     """Why a job was ended early, or is held (RFC 9457, without a status)."""
 
     type: str = Field(
@@ -52,7 +58,7 @@ class Problem(JobProblem):
     errors_total: Count = Field(ABSENT, description="how many things are wrong in all")
 
 
-class Counts(BaseModel):
+class Counts(Described):
     """How many items are where; the five parts sum to `total`, at every moment."""
 
     total: Count
@@ -63,7 +69,7 @@ class Counts(BaseModel):
     cancelled: Count = Field(description="without a result when the job ended early")
 
 
-class ItemError(BaseModel):
+class ItemError(Described):
     """How an item failed."""
 
     kind: FailureKind
@@ -78,7 +84,7 @@ class ItemError(BaseModel):
     cpu_seconds: float = Field(ABSENT, description="what that worker had used")
 
 
-class Result(BaseModel):
+class Result(Described):
     """The outcome of one item; exactly one of `output` and `error` is there."""
 
     index: Count
@@ -91,7 +97,7 @@ class Result(BaseModel):
     duration_ms: float = Field(ABSENT, ge=0, description="where it took a millisecond or more")
 
 
-class ErrorGroup(BaseModel):
+class ErrorGroup(Described):
     """Failures that have kind, type, masked message and place in common."""
 
     group: str = Field(description="the fingerprint")
@@ -102,11 +108,11 @@ class ErrorGroup(BaseModel):
     sample_index: Count = Field(description="the index of one of them")
 
 
-class SampleLink(BaseModel):
+class SampleLink(Described):
     sample: str
 
 
-class FullErrorGroup(BaseModel):
+class FullErrorGroup(Described):
     """An error group, with where it happens and one traceback."""
 
     group: str
@@ -122,7 +128,7 @@ class FullErrorGroup(BaseModel):
     links: SampleLink
 
 
-class JobErrors(BaseModel):
+class JobErrors(Described):
     """A job's failures by what they have in common, most frequent first."""
 
     failed: Count
@@ -130,13 +136,13 @@ class JobErrors(BaseModel):
     others: Count = Field(description="failures of groups that are not told apart")
 
 
-class SlowItem(BaseModel):
+class SlowItem(Described):
     index: Count
     duration_ms: float
     links: SelfLink
 
 
-class JobTimings(BaseModel):
+class JobTimings(Described):
     """How long items took; null is less than a millisecond."""
 
     items: Count = Field(description="how many were measured")
@@ -146,21 +152,21 @@ class JobTimings(BaseModel):
     slowest: list[SlowItem]
 
 
-class Reason(BaseModel):
+class Reason(Described):
     """One reason why a job fares as it does."""
 
     code: str = Field(description="stable", examples=["running"])
     detail: str
 
 
-class Explanation(BaseModel):
+class Explanation(Described):
     """Why a job waits, is slow or has ended; what matters most comes first."""
 
     summary: str
     reasons: list[Reason] = Field(min_length=1)
 
 
-class Options(BaseModel):
+class Options(Described):
     """Everything a job may ask for, defaults filled in."""
 
     chunksize: int | Literal["auto"]
@@ -175,7 +181,7 @@ class Options(BaseModel):
     key_field: str | None
 
 
-class JobLinks(BaseModel):
+class JobLinks(Described):
     """Where the rest of a job is."""
 
     self: str
@@ -191,7 +197,7 @@ class JobLinks(BaseModel):
     seal: str = Field(ABSENT, description="of an open job")
 
 
-class Job(BaseModel):
+class Job(Described):
     """A task over many items."""
 
     id: str
@@ -220,7 +226,7 @@ class Job(BaseModel):
     links: JobLinks
 
 
-class CancelReceipt(BaseModel):
+class CancelReceipt(Described):
     """What a cancellation did."""
 
     dropped: Count = Field(description="items that will not start")
@@ -233,20 +239,20 @@ class CancelledJob(Job):
     cancelled: CancelReceipt
 
 
-class Appended(BaseModel):
+class Appended(Described):
     """What an open job has now."""
 
     total: Count
 
 
-class JobList(BaseModel):
+class JobList(Described):
     """A page of jobs, newest first."""
 
     jobs: list[Job]
     next_cursor: str | None = Field(description="for the next page; null on the last one")
 
 
-class ResultPage(BaseModel):
+class ResultPage(Described):
     """A page of results."""
 
     results: list[Result]
@@ -255,7 +261,7 @@ class ResultPage(BaseModel):
     complete: bool = Field(description="whether there can be no more lines")
 
 
-class Progress(BaseModel):
+class Progress(Described):
     """The data of a `progress` event."""
 
     status: Status
@@ -265,13 +271,13 @@ class Progress(BaseModel):
     eta_seconds: float | None
 
 
-class ResultBatch(BaseModel):
+class ResultBatch(Described):
     """The data of a `results` event."""
 
     results: list[Result] = Field(max_length=250)
 
 
-class Attempt(BaseModel):
+class Attempt(Described):
     """One execution of an item that failed."""
 
     attempt: int = Field(ge=1)
@@ -279,26 +285,26 @@ class Attempt(BaseModel):
     error: ItemError
 
 
-class ItemProgress(BaseModel):
+class ItemProgress(Described):
     """How far a running item says it is."""
 
     share: float
     message: str
 
 
-class ItemWorker(BaseModel):
+class ItemWorker(Described):
     """The worker that runs an item."""
 
     id: int
     pid: int | None
 
 
-class ItemLinks(BaseModel):
+class ItemLinks(Described):
     self: str
     job: str
 
 
-class Item(BaseModel):
+class Item(Described):
     """One input and all that happened to it."""
 
     index: Count
@@ -316,7 +322,7 @@ class Item(BaseModel):
     links: ItemLinks
 
 
-class Checked(BaseModel):
+class Checked(Described):
     """That a submission would be taken, and each of its items be run."""
 
     valid: Literal[True]

@@ -248,7 +248,9 @@ def _schemas() -> dict[str, Any]:
     published = [
         value
         for value in (vars(models) | vars(service_models)).values()
-        if isinstance(value, type) and issubclass(value, BaseModel) and value is not BaseModel
+        if isinstance(value, type)
+        and issubclass(value, BaseModel)
+        and value not in (BaseModel, models.Described)
     ]
     _, made = models_json_schema(
         [(model, "validation") for model in published], ref_template=REFERENCE, schema_generator=_Schemas

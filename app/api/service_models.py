@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from app.api.models import ABSENT, Count, Job, SelfLink
+from app.api.models import ABSENT, Count, Described, Job, SelfLink
 from app.domain.caller import Role
 
 
-class TaskDefaults(BaseModel):
+class TaskDefaults(Described):
     """What holds for a job that does not say otherwise."""
 
     item_timeout_seconds: float | None
@@ -17,7 +17,7 @@ class TaskDefaults(BaseModel):
     backoff_seconds: float
 
 
-class TaskLimits(BaseModel):
+class TaskLimits(Described):
     """What holds for all items of a task together."""
 
     max_concurrency: int | None
@@ -25,7 +25,7 @@ class TaskLimits(BaseModel):
     starts_per_second: float | None
 
 
-class Task(BaseModel):
+class Task(Described):
     """A Python function that runs items."""
 
     name: str
@@ -42,11 +42,11 @@ class Task(BaseModel):
     links: SelfLink
 
 
-class TaskList(BaseModel):
+class TaskList(Described):
     tasks: list[Task]
 
 
-class Worker(BaseModel):
+class Worker(Described):
     """A worker process."""
 
     id: int
@@ -59,7 +59,7 @@ class Worker(BaseModel):
     item_seconds: float | None = Field(description="since the item was seen to run")
 
 
-class Pool(BaseModel):
+class Pool(Described):
     """Workers under one name."""
 
     processes: int
@@ -68,11 +68,11 @@ class Pool(BaseModel):
     workers: list[Worker]
 
 
-class Pools(BaseModel):
+class Pools(Described):
     pools: dict[str, Pool]
 
 
-class ChangedJobs(BaseModel):
+class ChangedJobs(Described):
     """The data of a `jobs` event: jobs that changed since the last one."""
 
     jobs: list[Job] = Field(max_length=100)
@@ -83,7 +83,7 @@ class ChangedJobs(BaseModel):
     )
 
 
-class Caller(BaseModel):
+class Caller(Described):
     """Who sent the request."""
 
     name: str | None
@@ -92,7 +92,7 @@ class Caller(BaseModel):
     expires_at: datetime = Field(ABSENT, description="when the session that was begun ends")
 
 
-class StoredFile(BaseModel):
+class StoredFile(Described):
     """A file that items can name."""
 
     file: str = Field(pattern=r"^sha256-[0-9a-f]{64}$")
@@ -102,13 +102,13 @@ class StoredFile(BaseModel):
     links: SelfLink
 
 
-class FileUpload(BaseModel):
+class FileUpload(Described):
     """One file."""
 
     file: Annotated[bytes, Field(json_schema_extra={"format": "binary"})]
 
 
-class FileForm(BaseModel):
+class FileForm(Described):
     """A job's files, one item each; options may be fields of the form or parameters of the address."""
 
     file: list[Annotated[bytes, Field(json_schema_extra={"format": "binary"})]]

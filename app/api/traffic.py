@@ -22,6 +22,10 @@ class Traffic:
     readers: Counter[str] = field(default_factory=Counter)
     """Of server-sent events, connected now, by stream."""
 
+    def copied(self) -> "Traffic":
+        """What it is now, for another thread to read."""
+        return Traffic(self.requests.copy(), self.readers.copy())
+
     @contextmanager
     def reading(self, stream: str) -> Iterator[None]:
         """There is one reader more meanwhile."""

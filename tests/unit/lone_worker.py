@@ -95,7 +95,7 @@ def main() -> None:
     connection = socket.socket(fileno=int(connection_fd))
     recorder = Recorder(BlackBox(0).fd)
     memory = mmap.mmap(int(memory_fd), 0)
-    serve(connection, recorder, memory, 0, specs, Blobs(Path(files)), ChildLimits())
+    serve(connection, recorder, memory, 0, specs, b"[]", Blobs(Path(files)), ChildLimits())
 
 
 if __name__ == "__main__":
