@@ -38,6 +38,8 @@ from workers.wire import LEAVING, Frame, Kind, Marks
 
 FLUSH_SECONDS = 0.050
 FLUSH_BYTES = 256 << 10
+FLUSH_LINES, FLUSH_BYTES_MAX = 16, 1 << 20
+"""Fewer lines may be more bytes: what is done for each flush is then done for more of them."""
 LOOK_SECONDS = 0.001
 """After an item that took this long it costs little to look at the memory."""
 SLOW_SECONDS = 0.020
@@ -77,6 +79,10 @@ def validated(spec: TaskSpec, values: dict[str, Any]) -> dict[str, Any]:
         return spec.arguments.validator.validate_python(values)  # type: ignore[no-any-return]
     except ValidationError as error:
         raise InvalidInput(_told(error)) from None
+
+
+def _is_full(report: Report) -> bool:
+    return report.bytes >= (FLUSH_BYTES if report.count >= FLUSH_LINES else FLUSH_BYTES_MAX)
 
 
 def _run_nothing(*_: object, **__: object) -> None:
@@ -256,7 +262,7 @@ class Runner:
             if interrupter.signalled:
                 interrupter.settle()
             took, started = now - started, now
-            if took >= LOOK_SECONDS or now >= self._flush_at or report.bytes >= FLUSH_BYTES:
+            if took >= LOOK_SECONDS or now >= self._flush_at or _is_full(report):
                 self._took(report, took)
                 started = clock()
             if self._items >= self._limits.items_max or self.leaving:
@@ -268,7 +274,7 @@ class Runner:
     def _took(self, report: Report, seconds: float) -> None:
         """An item took this long: perhaps it is time to send results, or to look at the memory."""
         now = time.perf_counter()
-        if seconds >= SLOW_SECONDS or now >= self._flush_at or report.bytes >= FLUSH_BYTES:
+        if seconds >= SLOW_SECONDS or now >= self._flush_at or _is_full(report):
             report.flush()
             self._flush_at = time.perf_counter() + FLUSH_SECONDS
             self._look_at_memory()

@@ -83,8 +83,8 @@ class Report:
         self._send = send
         self._start = frame.first
         self._lines: list[bytes] = []
-        self._count = 0
         self._failed = 0
+        self.count = 0
         self.files: list[str] = []
         """Ids of the files that the lines name."""
         self.bytes = 0
@@ -139,17 +139,17 @@ class Report:
         header = _encode(self.files) if self.files else b""
         body = b"%b\n%b\n" % (header, b"\n".join(self._lines))
         self._marks.sending.value = 1
-        self._send(Frame(Kind.PART, body, self._chunk_id, self._start, self._count, self._failed), *last)
+        self._send(Frame(Kind.PART, body, self._chunk_id, self._start, self.count, self._failed), *last)
         self._marks.sending.value = 0
         self._lines.clear()
         self.files.clear()
-        self._count = self._failed = self.bytes = 0
+        self.count = self._failed = self.bytes = 0
 
     def _add(self, index: int, lines: bytes, count: int = 1) -> None:
         if not self._lines:
             self._start = index
         self._lines.append(lines)
-        self._count += count
+        self.count += count
         self.bytes += len(lines)
 
     def _line(self, index: int, item: bytes, rest: bytes, seconds: float) -> bytes:

@@ -1,7 +1,7 @@
 """From a submitted body to blocks of item lines, without looking into the items.
 
-A JSONL body is cut at newlines, in blocks of about `BLOCK_BYTES`; a JSON array is split into the spans of its
-elements.  What an item says is checked where it runs.
+A JSONL body is cut at newlines, in blocks of about `BLOCK_BYTES`, or more where items are large; a JSON array is
+split into the spans of its elements.  What an item says is checked where it runs.
 
 Invariant: item `n` of a job is the n-th non-blank line, or the n-th element, of what was sent.
 """
@@ -16,6 +16,8 @@ from app.domain.item import Block, holds
 from app.domain.not_json import why
 
 BLOCK_BYTES = 256 << 10
+BLOCK_ITEMS, LARGE_BLOCK_BYTES = 16, 768 << 10
+"""A block of fewer items may be larger: what is done for each block is then done for more of them."""
 _WHITE = (b"\n", b" ", b"\t", b"\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -32,6 +34,10 @@ class LineCutter:
         self._item_bytes_max = item_bytes_max
         self._parts: list[bytes] = []
         self._size = 0
+        self._open = 0
+        """Bytes of the last line, whose end is still to come."""
+        self._wanted = BLOCK_BYTES
+        """How large the next block should be."""
         self._begun = False
         self._lines = 0
         self.count = 0
@@ -41,22 +47,34 @@ class LineCutter:
 
     def feed(self, data: bytes) -> Iterator[Block]:
         """The blocks that `data` completes.  TooLarge if an item is over the limit."""
-        self._parts.append(data)
+        end = data.rfind(b"\n") + 1
         self._size += len(data)
-        if self._size < BLOCK_BYTES:
-            return
-        buffer = self._joined()
-        end = buffer.rfind(b"\n") + 1
-        self._parts, self._size = [buffer[end:]], len(buffer) - end
-        yield from self._blocks(buffer[:end])
-        if self._size > self._item_bytes_max:
-            self._refuse(self._lines + 1, self._size)
+        self._open = len(data) - end if end else self._open + len(data)
+        if end and self._size >= self._wanted:
+            self._parts.append(data[:end])
+            lines = self._joined()
+            self._parts, self._size = [data[end:]], self._open
+            yield from self._blocks(lines)
+        else:
+            self._parts.append(data)
+        if self._open > self._item_bytes_max:
+            yield from self._overlong()
 
     def finish(self) -> Iterator[Block]:
         """The rest.  A last line without a newline is a line."""
         rest = self._joined()
-        self._parts, self._size = [], 0
+        self._parts, self._size, self._open = [], 0, 0
         yield from self._blocks(rest + b"\n" if rest and not rest.endswith(b"\n") else rest)
+
+    def _overlong(self) -> Iterator[Block]:
+        """The lines before one that is over the limit; TooLarge, unless it is no more once its mark is removed."""
+        rest = self._joined()
+        end = rest.rfind(b"\n") + 1
+        self._parts, self._size = [rest[end:]], len(rest) - end
+        self._open = self._size
+        yield from self._blocks(rest[:end])
+        if self._open > self._item_bytes_max:
+            self._refuse(self._lines + 1, self._open)
 
     def _joined(self) -> bytes:
         """What was fed and is not in a block yet, without the mark that may stand at the very beginning."""
@@ -83,6 +101,7 @@ class LineCutter:
         if count:
             yield Block(self.count, count, lines)
             self.count += count
+            self._wanted = min(max(BLOCK_BYTES, BLOCK_ITEMS * len(lines) // count), LARGE_BLOCK_BYTES)
 
     def _refuse(self, line: int, size: int) -> None:
         raise TooLarge(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.domain.errors import Invalid, Malformed, TooLarge
 from app.domain.item import Block
-from app.service.intake import BLOCK_BYTES, LineCutter, blocks_of, split_array
+from app.service.intake import BLOCK_BYTES, LARGE_BLOCK_BYTES, LineCutter, blocks_of, split_array
 
 ITEM_BYTES_MAX = 1 << 20
 MARK = b"\xef\xbb\xbf"
@@ -88,6 +88,20 @@ def test_an_item_that_never_ends_is_refused_before_it_does() -> None:
         assert list(cutter.feed(b"x" * (BLOCK_BYTES // 2))) == []
     with pytest.raises(TooLarge):
         list(cutter.feed(b"x"))
+
+
+def test_large_items_share_larger_blocks() -> None:
+    """Small ones do not, so that little is read for one of them."""
+    line = b"x" * 100_000 + b"\n"
+    pieces = [line * 2] * 50
+
+    large = [block.count for block in cut_up(pieces)]
+    small = [len(block.lines) for block in cut_up([b"1\n" * 50_000] * 50)]
+
+    assert large[0] == 4
+    assert set(large[1:-1]) == {8}
+    assert LARGE_BLOCK_BYTES <= 8 * len(line) < LARGE_BLOCK_BYTES + 2 * len(line)
+    assert max(small) < 2 * BLOCK_BYTES
 
 
 @pytest.mark.parametrize("size", [9, 5 * BLOCK_BYTES])
