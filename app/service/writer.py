@@ -96,6 +96,7 @@ class Writer:
         """Write what waits, once; what cannot be written will be made again after the next start."""
         self._stopping = True
         self._write_touched()
+        self._wake.set()
         await self._task
 
     def add(self, live: LiveJob, segment: Segment, files: Sequence[str]) -> None:
@@ -129,7 +130,8 @@ class Writer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._wake.set()
+        if self._waiting.jobs:
+            self._wake.set()
 
     async def written(self, live: LiveJob) -> None:
         """Return once the job, as it is now, is stored.  ServiceError if that takes too long."""
