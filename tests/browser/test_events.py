@@ -48,7 +48,7 @@ def test_an_event_source_misses_and_repeats_nothing_while_the_service_dies(
 
         killed_while_followed(server, job_id, lambda: int(page.evaluate("window.seen.lines.length")))
 
-        page.wait_for_function("window.seen.ended", timeout=30_000)
+        page.wait_for_function("window.seen.ended", timeout=90_000)
         seen = page.evaluate("window.seen")
         with client(server) as api:
             log = [

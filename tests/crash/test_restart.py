@@ -202,7 +202,7 @@ def test_a_broken_upload_leaves_nothing(tmp_path: Path, how: str) -> None:
         assert url.port is not None
         with socket.create_connection((url.host, url.port)) as connection:
             head = f"PUT /v1/jobs/nightly?task=square HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 9000000\r\n\r\n"
-            connection.sendall(head.encode() + b"1234567\n" * 100_000)
+            connection.sendall(head.encode() + b"1234567\n" * 500_000)
             eventually(lambda: stored(tmp_path)["blocks"], 10, "a part of the upload in the store")
             if how == "service goes":
                 server.kill()

@@ -243,7 +243,7 @@ def begun(api: httpx.Client, index: int) -> bool:
 
 def test_another_time_limit_is_that_of_the_items_that_start_from_now_on(api: httpx.Client) -> None:
     """Also of those that a worker had been sent and had not begun."""
-    job = submitted(api, "sleep_for", [0.5, 60, 60], chunksize=3)
+    job = submitted(api, "sleep_for", [2, 60, 60], chunksize=3)
     eventually(lambda: begun(api, 0), 10, "the first item to begin")
 
     patched(api, job, item_timeout_seconds=0.2)
