@@ -2,13 +2,15 @@
 
 The job's items sleep, so that on two CPUs its workers leave room for the thousand clients; what is measured is whether
 the service keeps its workers busy and its memory small while it serves them.  Its time is that of the job itself, from
-the first item to the last, as the service tells it.
+the first item to the last, as the service tells it.  The client is one process; its share of a CPU is told, since near
+100 % it is what was measured.
 
 How each line is checked: a viewer keeps a checksum of the lines it was sent, in their order, and their number; at the
 end both must be those of the job's result log, which is checked line by line.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -70,11 +72,16 @@ _job = msgspec.json.Decoder(Job).decode
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """A job that ran: its seconds, the seconds until its last viewer had everything, and the peak of RSS."""
+    """A job that ran, from its submission until its last viewer had everything."""
 
     job_seconds: float
+    """Of the job itself."""
     seconds: float
+    server_cpu_seconds: float
+    """Of the serving process; its workers not counted."""
+    client_cpu_seconds: float
     peak_bytes: int
+    """The most resident memory that the serving process had."""
 
 
 def measure(scale: Scale) -> list[Figure]:
@@ -102,6 +109,14 @@ def measure(scale: Scale) -> list[Figure]:
             ratio_at_most(1.15),
         ),
         Figure(
+            "CPU of the serving process",
+            what,
+            [showing.server_cpu_seconds for showing in watched],
+            "s",
+            [showing.server_cpu_seconds for showing in alone],
+            "nobody watching",
+        ),
+        Figure(
             "RSS for each viewer",
             what,
             [
@@ -117,27 +132,37 @@ def measure(scale: Scale) -> list[Figure]:
             [size.viewers * size.items / showing.seconds for showing in watched],
             "lines/s",
         ),
+        Figure(
+            "the client's share of a CPU",
+            what,
+            [100 * showing.client_cpu_seconds / showing.seconds for showing in watched],
+            "%",
+        ),
     ]
 
 
 async def _show(server: Server, size: Size, viewers: int) -> Showing:
     """Run the job, with so many viewers from its start to its end."""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(SECONDS_MAX), _connected(server) as connection, _Peak(server.pid) as peak:
-        began = loop.time()
-        job = await _submit(connection, size)
-        watching = [loop.create_task(_watch(server, job.id)) for _ in range(viewers)]
-        while job.status != "completed":
-            job = await _get(connection, job.id)
-        views = [await view for view in watching]
-        seconds = loop.time() - began
-        _, log = await connection.request("GET", f"/v1/jobs/{job.id}/results.jsonl")
+    async with asyncio.timeout(SECONDS_MAX):
+        async with _connected(server) as connection, _Watched(server.pid) as process:
+            began, cpu_began, own_began = loop.time(), process.cpu_seconds, time.process_time()
+            job = await _submit(connection, size)
+            watching = [loop.create_task(_watch(server, job.id)) for _ in range(viewers)]
+            while job.status != "completed":
+                job = await _get(connection, job.id)
+            views = [await view for view in watching]
+            seconds = loop.time() - began
+            cpu_seconds, own_seconds = process.cpu_seconds - cpu_began, time.process_time() - own_began
+        # Another connection: the service closes one on which nothing was asked while the last viewers were served.
+        async with _connected(server) as connection:
+            _, log = await connection.request("GET", f"/v1/jobs/{job.id}/results.jsonl")
     check([log], size.items)
     expected = (size.items, crc32(log.replace(b"\n", b",")), True)
     for view in views:
         if (view.lines, view.checksum, view.told_end) != expected:
             raise WrongResult(f"a viewer got {view.lines:,} lines of {size.items:,}, or others")
-    return Showing(job.seconds, seconds, peak.bytes)
+    return Showing(job.seconds, seconds, cpu_seconds, own_seconds, process.peak_bytes)
 
 
 async def _watch(server: Server, job_id: str) -> Viewer:
@@ -179,14 +204,20 @@ async def _connected(server: Server) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-class _Peak:
-    """The most resident memory that a process had while this was entered, as far as was looked."""
+class _Watched:
+    """A process, and the most resident memory that it had while this was entered, as far as was looked."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
-        self.bytes = 0
+        self.peak_bytes = 0
 
-    async def __aenter__(self) -> "_Peak":
+    @property
+    def cpu_seconds(self) -> float:
+        """What it took so far, its children not counted."""
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+    async def __aenter__(self) -> "_Watched":
         self._looking = asyncio.create_task(self._look())
         return self
 
@@ -195,5 +226,5 @@ class _Peak:
 
     async def _look(self) -> None:
         while True:
-            self.bytes = max(self.bytes, self._process.memory_info().rss)
+            self.peak_bytes = max(self.peak_bytes, self._process.memory_info().rss)
             await asyncio.sleep(LOOK_SECONDS)
