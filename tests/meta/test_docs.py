@@ -104,7 +104,7 @@ def test_the_task_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         job = {"task": "word_count", "items": ["to be or not to be", 5], "params": {"longer_than": 2}}
         answer = client.post("/v1/jobs", json=job, headers={"Prefer": "wait=10"}).json()
 
-    assert answer["results"][0] == {"index": 0, "output": 1}
+    assert answer["results"][0]["output"] == 1  # and a `duration_ms`, if it took one
     assert answer["results"][1]["error"]["kind"] == "invalid_input"
 
 
