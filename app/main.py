@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.api.app import create_app
+from app.api.board import Boards
 from app.api.context import Context
 from app.api.protocol import Protocol
 from app.api.server import Server, bound
@@ -99,6 +100,7 @@ def build(settings: Settings, launched: Launched) -> tuple[Server, "Service"]:
         explaining=Explaining(dispatcher, engine),
         figures=Figures(store, dispatcher, engine),
         changes=dispatcher.changes,
+        boards=Boards(jobs, clock),
         traffic=Traffic(),
         timed=timed,
         space=space,

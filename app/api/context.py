@@ -7,6 +7,7 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
+from app.api.board import Boards
 from app.api.gate import CALLER
 from app.api.multipart import FileWriter
 from app.api.traffic import Timed, Traffic
@@ -75,6 +76,7 @@ class Context:
     explaining: Explaining
     figures: Figures
     changes: Changes
+    boards: Boards
     traffic: Traffic
     timed: Timed
     space: Space

@@ -15,13 +15,14 @@ from fastapi import APIRouter, Response
 
 from app.api import service_models
 from app.api.context import AnyPhase, Context
-from app.api.events import RETRY_MS, STREAM_HEADERS, no_more_streams, wait_a_while
+from app.api.events import STREAM_HEADERS, no_more_streams, wait_a_while
 from app.api.openapi import events as event_content
 from app.api.openapi import returns
 from app.api.pool import pools_document
 from app.api.query import Exact
 from app.api.schemas import job_document
 from app.api.streaming import HEARTBEAT_SECONDS, Stream
+from app.api.viewer import RETRY_MS
 from app.domain.errors import Gone, NotFound, Unavailable
 from app.domain.store import Query
 

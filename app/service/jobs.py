@@ -270,11 +270,15 @@ class Jobs:
         """The job as it is now.  NotFound if there is none, Gone if its retention is over."""
         live = self._sight.live(job_id)
         if live is not None:
-            return self._view(live)
+            return self.view(live)
         job = await self._sight.job(job_id)
         if job is None:
             raise await self._sight.absent(job_id)
         return self._at_rest(job)
+
+    def view(self, live: LiveJob) -> JobView:
+        """The job as it is now, or as it ended."""
+        return self._at_rest(live.job) if live.job.status.finished else self._view(live)
 
     def live(self, job_id: str) -> LiveJob | None:
         """The job, if it is not finished."""
