@@ -43,6 +43,7 @@ from app.service.space import Space
 from app.service.watchdog import Watchdog
 from app.settings import Settings
 from app.stores.directory import DataDirectory
+from app.stores.ended import EndedSessions
 from app.stores.keys import KeyFile
 from app.stores.secret import kept_secret
 from app.stores.sqlite import SqliteStore
@@ -193,7 +194,9 @@ def _access(settings: Settings, keys: KeyFile | None) -> Access:
         settings.max_queued_items_per_caller,
         settings.max_stored_bytes_per_caller,
     )
-    return Access(keys, quota, Seal(secret), SystemClock(), settings.session_seconds)
+    clock = SystemClock()
+    ended = EndedSessions(settings.data_dir / "ended-sessions", clock.now())
+    return Access(keys, quota, Seal(secret), ended, clock, settings.session_seconds)
 
 
 def _retention(settings: Settings, store: SqliteStore, directory: DataDirectory, space: Space) -> Retention:

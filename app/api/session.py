@@ -62,7 +62,7 @@ async def get_session(context: AnyPhase) -> Response:
 async def delete_session(request: Request, context: AnyPhase) -> Response:
     """End the session, and forget the cookie."""
     if token := request.scope[SESSION_TOKEN]:
-        context.access.end_session(token)
+        await context.access.end_session(token)
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=request.url.scheme == "https")
     return response

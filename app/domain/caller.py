@@ -89,3 +89,13 @@ class Keys(Protocol):
     def quota(self, name: str) -> Quota | None:
         """What was said of this caller in particular."""
         ...
+
+
+class Ended(Protocol):
+    """Sessions that were ended before their time."""
+
+    def __contains__(self, session: str) -> bool: ...
+
+    async def add(self, session: str, until: datetime, now: datetime) -> None:
+        """Keep this one until its time is over.  When it returns, that survives a crash."""
+        ...

@@ -2,10 +2,10 @@
 
 How it works: a key is known by its SHA-256.  Every key there is gets compared, each in constant time, so how long
 the answer takes tells nothing of how much of a key was right.  Sessions and tickets are not kept anywhere: they are
-sealed words that name the key they came from, so they outlive a restart.
+sealed words that name the key they came from, so they outlive a restart.  What is kept is which were ended early.
 
 Invariant: what a key let in goes with the key: when that is revoked, so are its sessions and tickets, at once; and
-they may never do more than the key may now.
+they may never do more than the key may now.  A session that was ended is over for good.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from hmac import compare_digest
 from secrets import token_hex
 
-from app.domain.caller import ANYBODY, Caller, Key, Keys, Quota
+from app.domain.caller import ANYBODY, Caller, Ended, Key, Keys, Quota
 from app.domain.clock import Clock
 from app.domain.errors import Unauthorized
 from app.service.seal import Seal
@@ -52,7 +52,13 @@ class Access:
     """The door.  Without keys everybody comes in, as the one anonymous admin."""
 
     def __init__(
-        self, keys: Keys | None, quota: Quota, seal: Seal, clock: Clock, session_seconds: float
+        self,
+        keys: Keys | None,
+        quota: Quota,
+        seal: Seal,
+        ended: Ended,
+        clock: Clock,
+        session_seconds: float,
     ) -> None:
         self._keys = keys
         self._quota = quota
@@ -60,8 +66,7 @@ class Access:
         self._seal = seal
         self._clock = clock
         self._session_seconds = session_seconds
-        self._ended: dict[str, datetime] = {}
-        """Sessions that were ended before their time, which is told."""
+        self._ended = ended
 
     @property
     def open(self) -> bool:
@@ -96,26 +101,28 @@ class Access:
 
     def session(self, token: str) -> Caller:
         """Whose session this is.  Unauthorized if it has ended."""
-        words = self._seal.opened("session", token, self._clock.now())
-        if words is None or words[1] in self._ended:
+        opened = self._seal.opened("session", token, self._clock.now())
+        if opened is None:
             raise Unauthorized(OVER)
-        return self._by_id(words[0], OVER)
+        (key_id, session), _ = opened
+        if session in self._ended:
+            raise Unauthorized(OVER)
+        return self._by_id(key_id, OVER)
 
-    def end_session(self, token: str) -> None:
-        """The session is over, for whoever has a copy of it too; harmless if it is already."""
+    async def end_session(self, token: str) -> None:
+        """The session is over, for whoever has a copy of it too, after a restart too; harmless if it is already."""
         now = self._clock.now()
-        if words := self._seal.opened("session", token, now):
-            self._ended = {word: until for word, until in self._ended.items() if until > now}
-            self._ended[words[1]] = now + timedelta(seconds=self._session_seconds)
+        if opened := self._seal.opened("session", token, now):
+            (_, session), until = opened
+            await self._ended.add(session, until, now)
 
     def ticket(self, token: str, job_id: str) -> Caller:
         """Whose ticket to this job's events it is, and to nothing else.  Unauthorized if it is over."""
-        words = self._seal.opened("ticket", token, self._clock.now())
-        if words is None or words[1] != job_id:
+        opened = self._seal.opened("ticket", token, self._clock.now())
+        if opened is None or opened[0][1] != job_id:
             raise Unauthorized(NO_TICKET)
-        return replace(
-            self._by_id(words[0], NO_TICKET), make_ticket=None
-        )  # else it would renew itself for ever
+        caller = self._by_id(opened[0][0], NO_TICKET)
+        return replace(caller, make_ticket=None)  # else it would renew itself for ever
 
     def _by_id(self, key_id: str, refusal: str) -> Caller:
         found = next((key for key in self._keys.current() if key.id == key_id), None) if self._keys else None

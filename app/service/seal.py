@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -27,8 +27,8 @@ class Seal:
         body = msgspec.json.encode([purpose, until.timestamp(), *words])
         return f"{_encoded(body)}.{_encoded(self._mac(body))}"
 
-    def opened(self, purpose: str, token: str, now: datetime) -> list[str] | None:
-        """The words, if they were sealed for this purpose and their time is not over."""
+    def opened(self, purpose: str, token: str, now: datetime) -> tuple[list[str], datetime] | None:
+        """The words and their time, if they were sealed for this purpose and it is not over."""
         body, _, mac = token.partition(".")
         if len(token) > TOKEN_CHARS_MAX or not token.isascii():
             return None
@@ -39,7 +39,9 @@ class Seal:
         if not hmac.compare_digest(_encoded(self._mac(data)), mac):
             return None
         sealed_for, until, *words = msgspec.json.decode(data)
-        return words if sealed_for == purpose and now.timestamp() < until else None
+        if sealed_for != purpose or now.timestamp() >= until:
+            return None
+        return words, datetime.fromtimestamp(until, UTC)
 
     def _mac(self, body: bytes) -> bytes:
         return hmac.digest(self._secret, body, hashlib.sha256)

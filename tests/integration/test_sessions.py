@@ -188,6 +188,22 @@ def test_a_session_outlives_a_restart(tmp_path: Path) -> None:
         assert (tmp_path / "data/secret").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_session_that_was_ended_is_over_after_a_restart_too(tmp_path: Path) -> None:
+    """A copy of its cookie stays outside, also where the process was killed right after the answer."""
+    with serving_keys(tmp_path) as keyed, keyed.stranger() as browser, keyed.stranger() as thief:
+        browser.headers["Origin"] = keyed.server.url
+        sign_in(browser, keyed.keys["ann"])
+        thief.cookies.set(COOKIE, browser.cookies[COOKIE])
+        assert document_of(thief.get("/v1/session"))["name"] == "ann"
+
+        browser.delete("/v1/session").raise_for_status()
+        keyed.server.kill()
+        keyed.server.start()
+
+        problem_of(thief.get("/v1/session"), 401)
+        assert (tmp_path / "data/ended-sessions").stat().st_mode & 0o777 == 0o600
+
+
 def test_where_there_are_no_keys_nobody_needs_a_session(api: httpx.Client) -> None:
     """Everybody is the one anonymous admin; to sign in is harmless, and gives no cookie."""
     who = {"name": None, "role": "admin", "auth": "none"}

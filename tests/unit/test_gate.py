@@ -1,6 +1,7 @@
 """The gate keeps cookies out, and finds the session's token among them."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,16 @@ from app.service.access import Access
 from app.service.seal import Seal
 
 NAME = "millpond_session"
+
+
+class NobodyEnds:
+    """No session is ended."""
+
+    def __contains__(self, session: str) -> bool:
+        return False
+
+    async def add(self, session: str, until: datetime, now: datetime) -> None:
+        raise AssertionError(f"{session} is ended {until - now} early")
 
 
 def let_in(path: str, *cookies: bytes) -> Scope:
@@ -30,7 +41,7 @@ def let_in(path: str, *cookies: bytes) -> Scope:
 
     headers = [(b"host", b"here"), *((b"cookie", cookie) for cookie in cookies)]
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": headers}
-    access = Access(None, Quota(), Seal(b"s" * 32), SystemClock(), 60.0)
+    access = Access(None, Quota(), Seal(b"s" * 32), NobodyEnds(), SystemClock(), 60.0)
     asyncio.run(Gate(app, access)(scope, receive, send))
     [found] = inside
     return found
