@@ -162,7 +162,7 @@ def _slows(now: Situation) -> Iterator[tuple[str, str]]:
 def _end(job: Job) -> str:
     counts = job.counts
     told = f"{counts.succeeded} of {_waiting(counts.total)} succeeded, {counts.failed} failed"
-    told += f", {counts.cancelled} were not run" if counts.cancelled else ""
+    told += f"; {_left(counts.cancelled)} without a result" if counts.cancelled else ""
     why = f" {job.error['detail']}" if job.error and "detail" in job.error else ""
     return f"It is {job.status}: {told}.{why}"
 
@@ -173,6 +173,11 @@ def _waiting(count: int) -> str:
 
 def _items(count: int) -> str:
     return f"{count:,} item is" if count == 1 else f"{count:,} items are"
+
+
+def _left(count: int) -> str:
+    """Of items that never ran, and of those that were ended while they ran."""
+    return f"{count:,} was left" if count == 1 else f"{count:,} were left"
 
 
 def _jobs(count: int) -> str:

@@ -67,6 +67,18 @@ def test_a_paused_job_says_so_and_promises_no_end(api: httpx.Client) -> None:
         assert paused["eta_seconds"] is None
 
 
+def test_items_that_were_ended_by_force_are_not_said_not_to_have_run(api: httpx.Client) -> None:
+    """They ran, and nothing came of them; those behind them did not even run."""
+    with a_live_job(api, [20] * 3, max_in_flight=1) as job:
+        eventually(lambda: run_of(api, job)["counts"]["running"], 10, "it runs")
+        api.post(f"{job['links']['cancel']}?force=1").raise_for_status()
+        ended(api, job["id"])
+
+        told = explained(api, job)["finished"]
+
+    assert told == "It is cancelled: 0 of 3 items succeeded, 0 failed; 3 were left without a result."
+
+
 def test_a_finished_job_says_how_it_ended(api: httpx.Client) -> None:
     """In words, with its counts."""
     job = ended(api, submitted(api, "risky", [5, 1])["id"])

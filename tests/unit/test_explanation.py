@@ -62,7 +62,7 @@ SITUATIONS = {
         Situation(
             a_job(status=Status.CANCELLED, counts=(c := Counts(3, succeeded=1, failed=1, cancelled=1))), c
         ),
-        "It is cancelled: 1 of 3 items succeeded, 1 failed, 1 were not run.",
+        "It is cancelled: 1 of 3 items succeeded, 1 failed; 1 was left without a result.",
     ),
 }
 
