@@ -333,4 +333,7 @@ class Checked(Described):
 class Submission(SubmitOptions):
     """A job: its task, its items and what it asks for."""
 
-    items: list[Any] = Field(description="the inputs; what an item may be is the task's `item_schema`")
+    items: list[Any] = Field(
+        ABSENT,
+        description="the inputs; what an item may be is the task's `item_schema`; an open job may begin without",
+    )

@@ -111,11 +111,11 @@ class _Submission:
             detail = "with a JSON body, options are members of that body"
             raise Invalid(f"{name}: {detail}.", [Fault(detail, parameter=name)])
         members = await self._members()
-        if members.items is None:
-            detail = "is missing: the array of inputs"
-            raise Invalid(f"/items: {detail}.", [Fault(detail, pointer="/items")])
         values = {name: _decoded(name, raw) for name, raw in members.values.items()}
         options = SubmitOptions.parse(values, of_query=False)
+        if members.items is None and not options.open:
+            detail = "is missing: the array of inputs, which only an open job may begin without"
+            raise Invalid(f"/items: {detail}.", [Fault(detail, pointer="/items")])
         draft = self._draft(options, of_query=False)
         return await self._taken(draft, members.blocks(self._context.settings.max_item_bytes))
 

@@ -34,9 +34,10 @@ class Members:
     """Blocks, or what stands for them as it was sent."""
 
     def blocks(self, item_bytes_max: int) -> list[Block]:
-        """The blocks of the items.  Invalid if these are no array, TooLarge if one is."""
-        assert self.items is not None
-        return self.items if isinstance(self.items, list) else split_array(self.items, item_bytes_max)
+        """The blocks of the items, none if there are none.  Invalid if these are no array, TooLarge if one is."""
+        if self.items is None or isinstance(self.items, list):
+            return self.items or []
+        return split_array(self.items, item_bytes_max)
 
 
 class _Name(str):

@@ -96,6 +96,15 @@ def test_an_open_job_runs_what_it_has_and_ends_after_the_seal(api: httpx.Client)
     assert results(api, job) == [1, 4, 9, 16, 25, 36, 49]
 
 
+def test_an_open_job_may_begin_without_items(api: httpx.Client) -> None:
+    """They come later; any other job has to say that it has none."""
+    job = document_of(api.post("/v1/jobs", json={"task": "square", "open": True}))
+    problem = problem_of(api.post("/v1/jobs", json={"task": "square", "open": False}), 422)
+
+    assert (job["counts"]["total"], job["status"]) == (0, "queued")
+    assert problem["errors"][0]["pointer"] == "/items"
+
+
 @pytest.mark.parametrize("query", ["open=1", "open=true"])
 def test_a_job_of_lines_can_be_open(api: httpx.Client, query: str) -> None:
     """By its query; also with no line yet."""
