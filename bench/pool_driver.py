@@ -136,7 +136,9 @@ class Driver:
         if not run.left:
             self._waiting.popleft()
         timeout = run.timeout_seconds
-        self.pool.run(Chunk(number, run.task, b"{}", first, count, lines, timeout, short=short), CPU)
+        light = count > 1 and timeout is None and run.chunker.light
+        chunk = Chunk(number, run.task, b"{}", first, count, lines, timeout, short=short, light=light)
+        self.pool.run(chunk, CPU)
 
     def _give_back(self, run: Run, first: int, stop: int) -> None:
         """Items that a worker did not come to wait again, in front."""

@@ -212,19 +212,19 @@ class Pool:
 
     def _choose(self, pool: str, concurrency: int, *, alone: bool) -> Worker | None:
         """The worker with the fewest chunks of those that have room."""
-        busy = [worker.slot for worker in self._workers.values() if worker.slot.chunks]
-        if busy and (alone or self._pressed or any(slot.alone for slot in busy)):
-            return None  # if nothing runs, waiting for memory would help nobody
-        behind = None
-        least: Worker | None = None
+        alone = alone or self._pressed
+        behind = least = None
+        fewest = 0
         for worker in self._workers.values():
+            slot = worker.slot
+            chunks = slot.chunks
+            if chunks and (alone or slot.alone):
+                return None  # if nothing runs, waiting for memory would help nobody
             if worker.pool != pool or not worker.reading:
                 continue
-            room = worker.slot.room(concurrency)
-            if room == "idle" and worker.slot.chunks == 0:
-                return worker
-            if room == "idle" and (least is None or worker.slot.chunks < least.slot.chunks):
-                least = worker
+            room = slot.room(concurrency)
+            if room == "idle" and (least is None or chunks < fewest):
+                least, fewest = worker, chunks
             elif room == "behind":
                 behind = worker
         return least or behind

@@ -75,6 +75,8 @@ class Slot:
         self.pid: int | None = None
         self.items_done = 0
         self.kill_reason: Reason | None = None
+        self.alone = False
+        """Whether what it runs should have all workers' memory for itself."""
         self._marks = marks
         self._listener = listener
         self._given: dict[int, _Given] = {}
@@ -118,11 +120,6 @@ class Slot:
         return running[1] if running else None
 
     @property
-    def alone(self) -> bool:
-        """Whether what it runs should have all workers' memory for itself."""
-        return any(given.chunk.alone for given in self._given.values())
-
-    @property
     def only_cancelled(self) -> bool:
         """Whether all that it runs is to end."""
         first = self._first()
@@ -139,20 +136,17 @@ class Slot:
 
     def room(self, concurrency: int) -> Room:
         """What room there is for a chunk of a task of which so many run side by side."""
-        if self.leaving:
+        if self.kill_reason is not None:
             return "none"
         if not self._given:
             return "idle"
         if concurrency > 1:
             side_by_side = all(given.chunk.concurrency > 1 for given in self._given.values())
             return "idle" if side_by_side and len(self._given) < concurrency else "none"
-        given = self._first()
-        assert given is not None
-        return (
-            "behind"
-            if len(self._given) == 1 and given.chunk.short and given.chunk.concurrency == 1 and not self._late
-            else "none"
-        )
+        if len(self._given) > 1 or self._late:
+            return "none"
+        [given] = self._given.values()
+        return "behind" if given.chunk.short and given.chunk.concurrency == 1 else "none"
 
     def give(self, chunk: Chunk, now: float) -> Frame:
         """The frame that hands the worker a chunk."""
@@ -161,6 +155,7 @@ class Slot:
         self._marks.limits[limit].value = NO_LIMIT
         if not self._given:
             self._seen_at = now
+        self.alone = self.alone or chunk.alone
         self._given[chunk.id] = _Given(chunk, chunk.first, chunk.first + chunk.count, limit, now)
         order = {
             "task": chunk.task,
@@ -204,6 +199,7 @@ class Slot:
 
     def _done(self, given: _Given, frame: Frame, now: float) -> None:
         del self._given[given.chunk.id]
+        self.alone = self.alone and any(other.chunk.alone for other in self._given.values())
         began = self._began(given)
         self._last_end = self._seen_at = now
         self._late, self._held_back = False, None
