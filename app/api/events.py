@@ -60,7 +60,7 @@ async def get_events(
         await context.jobs.wait_ready()
     except Unavailable:
         return wait_a_while()
-    last_id = _parsed(request.headers.get("last-event-id"))
+    last_id = last_event_id(request)
     view = await context.jobs.get(job_id)
     viewer = Viewer(
         context.jobs,
@@ -97,8 +97,9 @@ async def _counted(context: Context, viewer: Viewer) -> AsyncIterator[bytes]:
             yield piece
 
 
-def _parsed(last_event_id: str | None) -> int | None:
-    """The cursor in a `Last-Event-ID`; one that is none counts as absent."""
-    if last_event_id is None or not last_event_id.isdecimal() or len(last_event_id) > 18:
+def last_event_id(request: Request) -> int | None:
+    """The cursor in `Last-Event-ID`; one that is none counts as absent."""
+    text = request.headers.get("last-event-id")
+    if text is None or not text.isdecimal() or len(text) > 18:
         return None
-    return int(last_event_id)
+    return int(text)

@@ -2,6 +2,7 @@
 
 How it works: twice a second a connection looks which jobs changed since it last looked, and reads these as they are
 by then.  It holds a number and nothing else, so a reader that lags sees fewer states in between, and costs nothing.
+One that comes back with the number goes on from it, as long as what changed since is known.
 """
 
 import asyncio
@@ -11,13 +12,13 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from app.api import service_models
 from app.api.context import AnyPhase, Context
-from app.api.events import STREAM_HEADERS, no_more_streams, wait_a_while
+from app.api.events import STREAM_HEADERS, last_event_id, no_more_streams, wait_a_while
 from app.api.openapi import events as event_content
-from app.api.openapi import returns
+from app.api.openapi import header, returns
 from app.api.pool import pools_document
 from app.api.query import Exact
 from app.api.schemas import job_document
@@ -44,8 +45,9 @@ NEWEST = 50
             content=event_content({"jobs": service_models.ChangedJobs, "pool": service_models.Pools}),
         )
     },
+    openapi_extra={"parameters": [header("Last-Event-ID", "the `id` of the last event you have")]},
 )
-async def get_all_events(context: AnyPhase) -> Response:
+async def get_all_events(request: Request, context: AnyPhase) -> Response:
     """Jobs as they change, at most twice a second, and the workers, at most once: what a dashboard shows."""
     try:
         await context.jobs.wait_ready()
@@ -53,18 +55,18 @@ async def get_all_events(context: AnyPhase) -> Response:
         return wait_a_while()
     if no_more_streams(context):
         return wait_a_while()
-    return Stream(_events(context), headers=STREAM_HEADERS, media_type="text/event-stream")
+    return Stream(
+        _events(context, last_event_id(request)), headers=STREAM_HEADERS, media_type="text/event-stream"
+    )
 
 
-async def _events(context: Context) -> AsyncIterator[bytes]:
+async def _events(context: Context, last: int | None) -> AsyncIterator[bytes]:
     jobs, clock = context.jobs, context.clock
     closing = asyncio.ensure_future(jobs.closing.wait())
     try:
         with context.traffic.reading("all"):
             seen = context.changes.number
-            newest = [job_document(view) for view in await jobs.list(Query(NEWEST))]
-            first = {"jobs": newest, "removed": [], "more": 0, "reset": True}
-            yield b"retry: %d\n" % RETRY_MS + _event("jobs", seen, first)
+            yield b"retry: %d\n" % RETRY_MS + _event("jobs", seen, await _first(context, last))
             pool, pool_at, sent_at = b"", float("-inf"), clock.monotonic()
             while not jobs.closing.is_set():
                 now = clock.monotonic()
@@ -83,10 +85,20 @@ async def _events(context: Context) -> AsyncIterator[bytes]:
                     sent_at = now
                 await asyncio.wait([closing], timeout=LOOK_SECONDS)
             # Everybody's server is gone at the same moment; let them not come back at the same one.
-            last = {"jobs": [], "removed": [], "more": 0, "reset": False}
-            yield b"retry: %d\n" % random.randint(1_000, 5_000) + _event("jobs", seen, last)
+            nothing = {"jobs": [], "removed": [], "more": 0, "reset": False}
+            yield b"retry: %d\n" % random.randint(1_000, 5_000) + _event("jobs", seen, nothing)
     finally:
         closing.cancel()
+
+
+async def _first(context: Context, last: int | None) -> dict[str, Any]:
+    """What changed since the last event that the reader has, if that can be told in one; else the newest jobs."""
+    if last is not None and context.changes.reach(last):
+        changed = list(context.changes.since(last, context.caller))
+        if len(changed) <= JOBS_MAX:
+            return await _changed(context, changed)
+    newest = [job_document(view) for view in await context.jobs.list(Query(NEWEST))]
+    return {"jobs": newest, "removed": [], "more": 0, "reset": True}
 
 
 async def _changed(context: Context, job_ids: list[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Invariant: of the last `JOBS_MAX` jobs that changed, no change is missed.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from app.domain.caller import Caller
 from app.domain.job import Job
@@ -17,9 +18,12 @@ JOBS_MAX = 1_000
 class Changes:
     """Shared by all who look."""
 
-    def __init__(self) -> None:
-        self.number = 0
+    def __init__(self, began_at: datetime) -> None:
+        """Numbers go on from when it began, in microseconds, so that one of an earlier process is known for that."""
+        self.number = int(began_at.timestamp() * 1e6)
         """Of the last change."""
+        self._forgotten = self.number
+        """Of the last change that does not stand here any more."""
         self._jobs: dict[str, tuple[int, str | None]] = {}
         """By job id, the one that changed last at the end: (number, who submitted it)."""
 
@@ -29,7 +33,11 @@ class Changes:
         self.number += 1
         self._jobs[job.id] = (self.number, job.submitted_by)
         if len(self._jobs) > JOBS_MAX:
-            del self._jobs[next(iter(self._jobs))]
+            self._forgotten, _ = self._jobs.pop(next(iter(self._jobs)))
+
+    def reach(self, number: int) -> bool:
+        """Whether all that changed after that number stands here."""
+        return self._forgotten <= number <= self.number
 
     def since(self, number: int, caller: Caller) -> Iterator[str]:
         """Ids of the jobs this caller sees that changed after that number, the one that changed last first."""

@@ -65,7 +65,7 @@ class Dispatcher:
         self.live: dict[str, LiveJob] = {}
         self.paused_pools: set[PoolName] = set()
         """Those in which no item starts."""
-        self.changes = Changes()
+        self.changes = Changes(clock.now())
         self.bell = Bell()
         """Rings whenever any job changes."""
         self.checking = Checking(engine, self)

@@ -20,9 +20,10 @@ Told = tuple[str, Document]
 
 
 @contextmanager
-def watching(api: httpx.Client) -> Iterator[Iterator[Told]]:
-    """(event, data) of the stream, as they come."""
-    with api.stream("GET", "/v1/events", timeout=20) as response:
+def watching(api: httpx.Client, last: str | None = None) -> Iterator[Iterator[Told]]:
+    """(event, data) of the stream, as they come; `last` is the id of the last event that was seen before."""
+    headers = {} if last is None else {"Last-Event-ID": last}
+    with api.stream("GET", "/v1/events", timeout=20, headers=headers) as response:
         assert response.headers["content-type"].partition(";")[0] == "text/event-stream"
         assert response.headers["cache-control"] == "no-store, no-transform"
         assert response.headers["x-accel-buffering"] == "no"
@@ -53,7 +54,7 @@ def until(told: Iterator[Told], job_id: str, status: str) -> Document:
 
 
 def test_it_begins_with_the_newest_jobs_and_the_workers(api: httpx.Client) -> None:
-    """`retry`, then the list as it is; a client that reconnects starts anew."""
+    """`retry`, then the list as it is."""
     job = submitted(api, "sqrt", [])
 
     with watching(api) as told:
@@ -80,6 +81,25 @@ def test_what_happens_to_a_job_is_told(api: httpx.Client) -> None:
         until(told, quick["id"], "completed")
         api.delete(quick["links"]["self"])
         assert quick["id"] in next(document["removed"] for _, document in told if document.get("removed"))
+
+
+def test_who_comes_back_is_told_what_changed_meanwhile(api: httpx.Client) -> None:
+    """After the event it names; with an id that says nothing here it starts anew."""
+    with api.stream("GET", "/v1/events", timeout=20) as response:
+        last = next(line for line in response.iter_lines() if line.startswith("id: ")).removeprefix("id: ")
+    job = ended(api, submitted(api, "sqrt", [])["id"])
+    gone = submitted(api, "sqrt", [])
+    api.delete(gone["links"]["self"]).raise_for_status()
+
+    with watching(api, last) as told:
+        _, resumed = next(told)
+
+    assert (resumed["reset"], resumed["more"]) == (False, 0)
+    assert job["id"] in [entry["id"] for entry in resumed["jobs"]]
+    assert gone["id"] in resumed["removed"]
+    for nothing in ("1", "x", str(int(last) + 10**9)):
+        with watching(api, nothing) as told:
+            assert next(told)[1]["reset"] is True
 
 
 def test_lists_come_at_most_twice_a_second(api: httpx.Client) -> None:
