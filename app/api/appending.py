@@ -1,7 +1,9 @@
 """Routes of open jobs: more items, and the seal after the last of them."""
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -11,23 +13,31 @@ from app.api import body, models
 from app.api.context import Context, Ctx
 from app.api.jobs import AFTER_MAX, JobId, job_response
 from app.api.openapi import header, lines, problems, returns
+from app.api.preferences import Preferences
 from app.api.query import Exact
-from app.api.submit import JSONL
+from app.api.submit import JSONL, by_line
 from app.domain.errors import Fault, Invalid, WrongMediaType
 from app.domain.item import Block
+from app.domain.job import Job
+from app.service.checking import Place
 from app.service.cutting import elements
 from app.service.intake import LineCutter
 
 router = APIRouter(route_class=Exact, prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
 _ITEMS = {
-    "parameters": [header("Content-Encoding", "how the body is packed", enum=["gzip", "identity"])],
+    "parameters": [
+        header("Content-Encoding", "how the body is packed", enum=["gzip", "identity"]),
+        header("Prefer", "`handling=strict`: append the items only if each is what the task takes"),
+    ],
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": {"type": "array", "items": {}}}, **lines(None)},
     },
 }
 
+Placed = tuple[Block, Place]
+"""Items, and where each stands in the body."""
 Offset = Annotated[int, Query(ge=0, le=AFTER_MAX, description="index of the first item that is sent")]
 
 
@@ -35,7 +45,7 @@ Offset = Annotated[int, Query(ge=0, le=AFTER_MAX, description="index of the firs
     "/items",
     status_code=202,
     responses={
-        202: returns("How many items the job has now.", models.Appended),
+        202: returns("How many items the job has now.", models.Appended, headers=("Preference-Applied",)),
         **problems(400, 404, 409, 410, 413, 415, 422, 429, 507),
     },
     openapi_extra=_ITEMS,
@@ -44,9 +54,13 @@ async def post_items(request: Request, context: Ctx, job_id: JobId, offset: Offs
     """Append items to an open job: a JSON array or JSON lines, all or none; what is there already may be among them."""
     context.space.check()
     await context.appending.check(job_id)
-    blocks = [replace(block, first=block.first + offset) for block in await _blocks(request, context)]
-    total = await context.appending.append(job_id, blocks)
-    return Response(msgspec.json.encode({"total": total}), 202, media_type="application/json")
+    placed = await _blocks(request, context)
+    preferences = Preferences(strict=Preferences.of(request).strict)
+    if preferences.strict:
+        await _check(context, (await context.jobs.get(job_id)).job, placed)
+    blocks = [replace(block, first=block.first + offset) for block, _ in placed]
+    document = {"total": await context.appending.append(job_id, blocks)}
+    return Response(msgspec.json.encode(document), 202, preferences.applied, "application/json")
 
 
 @router.post(
@@ -61,7 +75,16 @@ async def seal_job(context: Ctx, job_id: JobId) -> Response:
     return job_response(await context.control.seal(job_id))
 
 
-async def _blocks(request: Request, context: Context) -> list[Block]:
+async def _check(context: Context, job: Job, placed: Sequence[Placed]) -> None:
+    """Invalid if any of the items is not what the job's task takes."""
+    task = context.jobs.task(job.task)
+    async with context.jobs.checking.examination(task, job.params) as examination:
+        for block, place in placed:
+            await examination.add([block], place)
+        await examination.finish()
+
+
+async def _blocks(request: Request, context: Context) -> list[Placed]:
     """The items in the body, counted from 0."""
     settings = context.settings
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -70,13 +93,22 @@ async def _blocks(request: Request, context: Context) -> list[Block]:
     pieces = body.bounded(request, settings.max_body_bytes, "Send these items in several requests.")
     if media_type == "application/json":
         try:
-            return await elements(pieces, settings.max_item_bytes)
+            return [(block, _by_pointer) for block in await elements(pieces, settings.max_item_bytes)]
         except Invalid:
             detail = "must be the array of inputs itself"
             raise Invalid(f"The body {detail}.", [Fault(detail, pointer="")]) from None
     cutter = LineCutter(settings.max_item_bytes)
-    blocks: list[Block] = []
+    placed: list[Placed] = []
     async for data in pieces:
-        blocks += cutter.feed(data)
+        placed += _numbered(cutter, cutter.feed(data))
         await asyncio.sleep(0)
-    return [*blocks, *cutter.finish()]
+    return [*placed, *_numbered(cutter, cutter.finish())]
+
+
+def _numbered(cutter: LineCutter, blocks: Iterable[Block]) -> list[Placed]:
+    """These blocks, as the cutter cuts them."""
+    return [(block, partial(by_line, block.first, cutter.numbers)) for block in blocks]
+
+
+def _by_pointer(index: int, detail: str) -> Fault:
+    return Fault(detail, pointer=f"/{index}")

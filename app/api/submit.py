@@ -163,7 +163,7 @@ class _Submission:
                 for block in blocks:
                     await upload.add([block])
                     if self._check:
-                        await examination.add([block], partial(_by_line, block.first, cutter.numbers))
+                        await examination.add([block], partial(by_line, block.first, cutter.numbers))
 
             async for data in body.chunks(self._request):
                 self._digest.update(data)
@@ -249,8 +249,8 @@ def _by_pointer(index: int, detail: str) -> Fault:
     return Fault(detail, pointer=f"/items/{index}")
 
 
-def _by_line(first: int, numbers: Sequence[int], index: int, detail: str) -> Fault:
-    """`numbers` are those of the lines of items from `first` on."""
+def by_line(first: int, numbers: Sequence[int], index: int, detail: str) -> Fault:
+    """What is wrong with an item of JSON lines; `numbers` are those of the lines of items from `first` on."""
     return Fault(detail, line=numbers[index - first])
 
 

@@ -133,3 +133,27 @@ def test_items_are_checked_while_every_worker_is_busy(api: httpx.Client) -> None
     assert answer.json()["items"] == 10_000
     assert api.get(f"/v1/jobs/{job['id']}").json()["status"] == "running"
     api.post(f"/v1/jobs/{job['id']}/cancel?force=1")
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [(b'[4, "nine"]', {"pointer": "/1"}), (b'4\n\n"nine"\n', {"line": 3})],
+    ids=["array", "lines"],
+)
+def test_items_for_an_open_job_are_checked_too(
+    api: httpx.Client, body: bytes, place: dict[str, object]
+) -> None:
+    """All or none of them are appended; where they are right it is said that they were checked."""
+    job = submitted(api, "sqrt", [1], open=True)
+    headers = STRICT | (JSONL if "line" in place else {"Content-Type": "application/json"})
+    address = f"{job['links']['items']}?offset=1"
+
+    problem = problem_of(api.post(address, content=body, headers=headers), 422)
+    taken = api.post(address, content=body.replace(b'"nine"', b"9"), headers=headers)
+    api.post(job["links"]["seal"])
+
+    assert problem["errors_total"] == 1
+    assert problem["errors"][0].items() >= place.items()
+    assert document_of(taken) == {"total": 3}
+    assert taken.headers["preference-applied"] == "handling=strict"
+    assert ended(api, job["id"])["counts"]["succeeded"] == 3
