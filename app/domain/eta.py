@@ -1,48 +1,70 @@
 """How fast a job goes, and when it will be done.
 
-Honest: nothing is said before there is something to say.
+Honest: nothing is said before there is something to say.  What is left is reckoned with the share of the workers that
+the job has now, not with the one it had while its pace was measured: when another job comes, or goes, or its priority
+is changed, its end moves at once.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 RESULTS_MIN = 20
 SECONDS_MIN = 5.0
 _WINDOW_SECONDS = 10.0
 
 
+class Reading(NamedTuple):
+    at: float
+    done: int
+    share: float | None
+    """Of its pool's worker time, which the job had until then; None if that is not known."""
+
+
 @dataclass(slots=True)
 class Rate:
-    """Items per second over the last ten seconds or so, from (time, done) readings, half a second apart or more."""
+    """Items per second over the last ten seconds or so, from readings half a second apart or more."""
 
-    readings: list[tuple[float, int]]
+    readings: list[Reading]
     before: int = 0
     """Results that were there at the start."""
 
     @classmethod
     def starting(cls, now: float, done: int) -> "Rate":
         """Results that are there already, from before a restart, say nothing about the speed."""
-        return cls([(now, done)], done)
+        return cls([Reading(now, done, None)], done)
 
-    def note(self, now: float, done: int) -> None:
+    def note(self, now: float, done: int, share: float | None = None) -> None:
         """`done` results are there at `now`; times never go back."""
-        if len(self.readings) > 1 and now - self.readings[-2][0] < 1.0:
+        if len(self.readings) > 1 and now - self.readings[-2].at < 1.0:
             self.readings.pop()
-        self.readings.append((now, done))
-        while len(self.readings) > 2 and now - self.readings[1][0] > _WINDOW_SECONDS:
+        self.readings.append(Reading(now, done, share))
+        while len(self.readings) > 2 and now - self.readings[1].at > _WINDOW_SECONDS:
             self.readings.pop(0)
 
     def items_per_second(self, now: float) -> float | None:
         """None before the first result since the start."""
-        since, earlier = self.readings[0]
-        done = self.readings[-1][1]
+        since, earlier, _ = self.readings[0]
+        done = self.readings[-1].done
         if done == self.before or now <= since:
             return None
         return (done - earlier) / (now - since)
 
-    def eta_seconds(self, now: float, left: int) -> float | None:
-        """None before 20 results or 5 seconds, and when nothing moves."""
-        done = self.readings[-1][1] - self.before
+    def eta_seconds(self, now: float, left: int, share: float | None = None) -> float | None:
+        """With this share of the workers.  None before 20 results or 5 seconds, and when nothing moves."""
+        done = self.readings[-1].done - self.before
         rate = self.items_per_second(now)
-        if not rate or (done < RESULTS_MIN and now - self.readings[0][0] < SECONDS_MIN):
+        if not rate or (done < RESULTS_MIN and now - self.readings[0].at < SECONDS_MIN):
             return None
-        return left / rate
+        had = self._mean_share()
+        return left / (rate * share / had if share and had else rate)
+
+    def _mean_share(self) -> float | None:
+        """Which share the job had while its pace was measured; None if that was never known."""
+        spans = [
+            (later.at - earlier.at, later.share)
+            for earlier, later in pairwise(self.readings)
+            if later.share is not None
+        ]
+        seconds = sum(span for span, _ in spans)
+        return sum(span * share for span, share in spans) / seconds if seconds else None

@@ -377,7 +377,9 @@ class Jobs:
         stopped = self._dispatcher.stopped(live)
         if job.error is None and stopped is not None:
             job = replace(job, error=stopped)
-        eta = live.rate.eta_seconds(now, left) if live.moving and stopped is None else None
+        eta = None
+        if live.moving and stopped is None:
+            eta = live.rate.eta_seconds(now, left, self._dispatcher.scheduler.part(live))
         rate = live.rate.items_per_second(now)
         return JobView(job, live.counts, rate, eta, position, self._sight.ticket(job.id))
 

@@ -73,6 +73,8 @@ class LiveJob:
         self.recent = Recent()
         self.bell = Bell()
         self.rate = Rate.starting(now, job.counts.done)
+        self.share: float | None = None
+        """Of its pool's worker time, when it was last given some."""
         self.virtual_time = 0.0
         self.reader: BlockReader | None = None
         self.loading = False

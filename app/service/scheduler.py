@@ -107,6 +107,11 @@ class Scheduler:
         """Where the job stands among those that want a worker; None if it wants none now."""
         return self._standings.of(live)
 
+    def part(self, live: LiveJob) -> float | None:
+        """Which part of its pool's worker time the job is due; None if it wants none now."""
+        share = self._shares[live.pool]
+        return share.part(live) if live in share else None
+
     def queue_position(self, live: LiveJob) -> int | None:
         """How many jobs are served before the first item of this one; None once it has started, or wants nothing."""
         standing = self._standings.of(live) if live.job.status is Status.QUEUED else None
@@ -171,6 +176,7 @@ class Scheduler:
         live.sent(chunk)
         charge = estimate if estimate is not None else ASSUMED_SECONDS * count
         self._charged[chunk.id] = charge
+        live.share = self.part(live)
         self._charge(live, charge)
         self._throttles.started(live, count)
         self.refresh(live)

@@ -212,7 +212,7 @@ class Writer:
             live.unwritten -= len(by_job.get(live.job.id, ()))
             live.job = _merged(live.job, jobs[live.job.id])
             live.digest = digests.get(live.job.id, live.digest)
-            live.rate.note(self._clock.monotonic(), live.job.counts.done)
+            live.rate.note(self._clock.monotonic(), live.job.counts.done, live.share)
             if live.job.status.finished:
                 self._waiting.jobs.pop(live.job.id, None)
                 self._touched.pop(live.job.id, None)

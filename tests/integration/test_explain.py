@@ -67,6 +67,17 @@ def test_a_paused_job_says_so_and_promises_no_end(api: httpx.Client) -> None:
         assert paused["eta_seconds"] is None
 
 
+def test_the_end_is_further_off_as_soon_as_another_job_comes(api: httpx.Client) -> None:
+    """With a fifth of the workers it takes longer, whatever pace was measured before."""
+    with a_live_job(api, [0.001] * 200_000, chunksize=20) as job:
+        eventually(lambda: run_of(api, job)["counts"]["succeeded"] > 3_000, 30, "its pace is well known")
+        before = run_of(api, job)["eta_seconds"]
+        with a_live_job(api, [0.05] * 20_000, priority="high"):
+            after = run_of(api, job)["eta_seconds"]
+
+    assert after > 2 * before
+
+
 def test_items_that_were_ended_by_force_are_not_said_not_to_have_run(api: httpx.Client) -> None:
     """They ran, and nothing came of them; those behind them did not even run."""
     with a_live_job(api, [20] * 3, max_in_flight=1) as job:

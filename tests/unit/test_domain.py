@@ -185,6 +185,21 @@ def test_a_job_that_does_not_move_has_no_end() -> None:
     assert rate.eta_seconds(30.0, 100) is None
 
 
+def test_the_end_moves_at_once_with_the_share() -> None:
+    """It is reckoned with the share that the job has now; once the pace is measured with that, nothing is added."""
+    rate = Rate.starting(0.0, 0)
+    for second in range(1, 21):
+        rate.note(second, 100 * second, 1.0)
+    assert rate.eta_seconds(20.0, 1000, 1.0) == pytest.approx(10)
+    assert rate.eta_seconds(20.0, 1000, 0.25) == pytest.approx(40)
+    assert rate.eta_seconds(20.0, 1000, None) == pytest.approx(10)
+
+    for second in range(1, 41):
+        rate.note(20 + second, 2000 + 25 * second, 0.25)
+        assert rate.eta_seconds(20.0 + second, 1000, 0.25) == pytest.approx(40)
+        assert rate.eta_seconds(20.0 + second, 1000, 1.0) == pytest.approx(10)
+
+
 @given(times=st.lists(st.floats(0.001, 2), max_size=300))
 @example([1.0] * 8 + [0.5] * 40)
 def test_a_rate_remembers_little(times: list[float]) -> None:
