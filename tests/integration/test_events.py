@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -227,6 +227,22 @@ def test_a_live_stream_broken_after_any_event_can_be_taken_up(api: httpx.Client)
 
         assert got == lines(api, job)
         assert len(got) == 30
+
+
+def test_all_viewers_are_sent_the_same_events(api: httpx.Client) -> None:
+    """Those that were there from the start, or come to where the others are, get their lines in the same batches."""
+    job = submitted(api, "square", [], open=True)
+    with ExitStack() as streams:
+        crowd = [events_of(streams.enter_context(a_stream(api, job, include="results"))) for _ in range(8)]
+        for viewer in crowd:
+            assert next(viewer).name == "job"
+        api.post(job["links"]["items"], json=[*range(2_000)], params={"offset": 0}).raise_for_status()
+        api.post(job["links"]["seal"]).raise_for_status()
+        seen = [[event for event in viewer if event.name in ("results", "end")] for viewer in crowd]
+
+    assert lines_in(seen[0]) == lines(api, job)
+    assert len(lines_in(seen[0])) == 2_000
+    assert all(events == seen[0] for events in seen)
 
 
 def test_last_event_id_wins_over_after(api: httpx.Client, mixed: Document) -> None:
