@@ -3,12 +3,13 @@
 import asyncio
 import random
 import re
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.board import BOARD_BYTES_MAX
+from app.api.board import BOARD_BYTES_MAX, WOKEN_MAX, Board
 from app.api.streaming import Unfinished
 from app.domain.item import View
 from tests.unit.crowd import ALL, FAILED, IN_ORDER, Service, Watching, moments, told
@@ -292,5 +293,39 @@ def test_a_turn_that_was_made_meanwhile_is_not_waited_for() -> None:
             began = service.clock.monotonic()
             assert await board.turn(looked)
             assert service.clock.monotonic() == began
+
+    told(story)
+
+
+def test_a_crowd_is_woken_some_at_a_time() -> None:
+    """Between, the loop turns to whatever else there is to do."""
+
+    async def story(service: Service) -> None:
+        passes, woken_in = 0, Counter[int]()
+        ticking: asyncio.Task[None] | None = None
+        job = await service.begin(2)
+
+        async def tick() -> None:
+            nonlocal passes
+            for _ in range(100):
+                passes += 1
+                await asyncio.sleep(0)
+
+        async def wait(board: Board) -> None:
+            nonlocal ticking
+            await board.turn(board.turns)
+            ticking = ticking or asyncio.create_task(tick())
+            woken_in[passes] += 1
+
+        with service.boards.of(service.dispatcher.live["j"], ALL) as board:
+            waiting = [asyncio.create_task(wait(board)) for _ in range(10 * WOKEN_MAX)]
+            await moments(1)
+            await job.did(0, [False])
+            await asyncio.gather(*waiting)
+
+        assert ticking is not None
+        ticking.cancel()
+        assert max(woken_in.values()) <= 2 * WOKEN_MAX
+        assert len(woken_in) >= 5
 
     told(story)
