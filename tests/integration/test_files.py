@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.server import Server
+from bench.server import ROOT, Server
 from tests.integration.answers import (
     Document,
     a_picture,
@@ -35,6 +35,13 @@ def thousand(server: Server) -> str:
     with client(server) as api:
         response = api.post("/v1/files?name=digits.txt", content=b"0123456789" * 100)
         return str(document_of(response)["links"]["self"])
+
+
+def test_the_documented_answer_is_the_real_one(api: httpx.Client) -> None:
+    """To the letter."""
+    answer = api.post("/v1/files?name=a.txt", content=b"hello\n")
+
+    assert answer.text in (ROOT / "docs/api.md").read_text().splitlines()
 
 
 def test_a_web_form_is_no_file(server: Server, tmp_path: Path) -> None:
