@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-STEP_BYTES = 8 << 20
+STEP_BYTES = 16 << 20
 LOG_BYTES_MAX = 64 << 20
 """Also what is read again at the start after a crash."""
 
