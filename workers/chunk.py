@@ -263,7 +263,10 @@ class Runner:
                 interrupter.settle()
             took, started = now - started, now
             if took >= LOOK_SECONDS or now >= self._flush_at or _is_full(report):
-                self._took(report, took)
+                if number == frame.count:
+                    self._look_at_memory()  # the chunk's end is sent next, and its line with that
+                else:
+                    self._took(report, took)
                 started = clock()
             if self._items >= self._limits.items_max or self.leaving:
                 self.leaving = True
