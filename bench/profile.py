@@ -38,7 +38,7 @@ ITEMS = 1_000_000
 ITEM_BYTES_MAX = 16 << 20
 RUNS = 5
 _READ_BYTES = 256 << 10
-_BODY_BYTES = 64 << 10
+BODY_BYTES = 64 << 10
 _SPEC = TaskSpec.of(square)
 
 
@@ -85,9 +85,9 @@ def profile() -> Table:
     """Every stage, in the order of a job's way."""
     table = Table()
     body = b"".join(b"%d\n" % number for number in range(ITEMS))
-    pieces = [body[at : at + _BODY_BYTES] for at in range(0, len(body), _BODY_BYTES)]
+    pieces = [body[at : at + BODY_BYTES] for at in range(0, len(body), BODY_BYTES)]
     table.measure("loop", "fingerprint", lambda: [hashlib.sha256(piece) for piece in pieces])
-    blocks = table.measure("loop", "intake: cut at newlines", lambda: _cut(pieces))
+    blocks = table.measure("loop", "intake: cut at newlines", lambda: cut(pieces))
     table.measure("loop", "intake: files that items name", lambda: files_named(*(b.lines for b in blocks)))
     with TemporaryDirectory(prefix="millpond-profile-") as directory:
         asyncio.run(_through(table, blocks, Path(directory)))
@@ -105,21 +105,21 @@ async def _through(table: Table, blocks: Sequence[Block], directory: Path) -> No
 
 async def _measured_store(table: Table, store: SqliteStore, blocks: Sequence[Block]) -> None:
     began = time.process_time()
-    job = _job()
+    job = a_job()
     await store.create_job(job, blocks)
     table.add("writer", "store: items in blocks", time.process_time() - began)
     began = time.process_time()
     for block in blocks:
         await store.read_block(job.id, block.first)
     table.add("reader", "store: blocks read again", time.process_time() - began)
-    frames = table.measure("loop", "frame: chunks of a block", lambda: _frames(blocks))
+    frames = table.measure("loop", "frame: chunks of a block", lambda: frames_of(blocks))
     table.measure("worker", "decode", lambda: [decoded(f.body, f.count) for f in frames])
     items = [decoded(frame.body, frame.count) or [] for frame in frames]
     assert _SPEC.many is not None
     many = _SPEC.many
     table.measure("worker", "validate", lambda: [valid(many, some) for some in items])
     parts = table.measure("worker", "run and encode", lambda: _run(frames, items))
-    received = table.measure("both", "send to the loop, and read there", lambda: _sent(parts))
+    received = table.measure("both", "send to the loop, and read there", lambda: through_a_socket(parts))
     segments = _segments(job, received)
     table.measure("loop", "digest: is anything to be told", lambda: list(map(is_telling, segments)))
     began = time.process_time()
@@ -130,12 +130,12 @@ async def _measured_store(table: Table, store: SqliteStore, blocks: Sequence[Blo
     table.measure("both", "send to a client, and read there", lambda: _streamed(segments))
 
 
-def _cut(pieces: Iterable[bytes]) -> list[Block]:
+def cut(pieces: Iterable[bytes]) -> list[Block]:
     cutter = LineCutter(ITEM_BYTES_MAX)
     return [*(block for piece in pieces for block in cutter.feed(piece)), *cutter.finish()]
 
 
-def _frames(blocks: Iterable[Block]) -> list[Frame]:
+def frames_of(blocks: Iterable[Block]) -> list[Frame]:
     frames = []
     for number, block in enumerate(blocks, start=1):
         lines, count = BlockReader(block).take(block.first, block.count, 1 << 20, exactly=False)
@@ -166,7 +166,7 @@ def _form(output: object) -> bytes:
     raise AssertionError(f"squares are plain, but here is {output!r}")
 
 
-def _sent(parts: Iterable[Frame]) -> list[Frame]:
+def through_a_socket(parts: Iterable[Frame]) -> list[Frame]:
     """Through a socket pair, as far at a time as its buffer goes."""
     ours, theirs = socket.socketpair()
     reader = FrameReader()
@@ -209,11 +209,11 @@ def _followed(segments: Iterable[Segment]) -> int:
 
 
 def _streamed(segments: Iterable[Segment]) -> list[Frame]:
-    return _sent(Frame(Kind.PART, segment.lines) for segment in segments)
+    return through_a_socket(Frame(Kind.PART, segment.lines) for segment in segments)
 
 
-def _job() -> Job:
-    return Job("profile", "square", Status.QUEUED, Counts(ITEMS), Options(), datetime.now(UTC))
+def a_job(items: int = ITEMS) -> Job:
+    return Job("profile", "square", Status.QUEUED, Counts(items), Options(), datetime.now(UTC))
 
 
 if __name__ == "__main__":
