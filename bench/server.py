@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 START_SECONDS_MAX = 30.0
 _POLL_SECONDS = 0.01
 _ADDRESS = re.compile(r"running on (http://[0-9.:]+)")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 
 
@@ -52,6 +53,12 @@ class Server:
         found = _PEAK.search(Path(f"/proc/{self.pid}/status").read_text())
         assert found is not None
         return int(found[1]) * 1024
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of all threads of the serving process; its workers not counted (proc(5), fields 14 and 15)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
 
     def start(self, *, ready: bool = True) -> None:
         """Start it, on the port it had before if it had one, and wait until it is ready, or only listens."""

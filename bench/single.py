@@ -70,9 +70,10 @@ def measure(scale: Scale) -> list[Figure]:
             waits["alone"].append(runner.run(_one_at_a_time(server.url, size.jobs, _job)))
             waits["livez"].append(runner.run(_one_at_a_time(server.url, size.jobs, _livez)))
             waits["apply"].append([timed(_apply, pool, number)[0] for number in range(size.jobs)])
-            used = process_time()
+            used, served = process_time(), server.cpu_seconds
             took, together = timed(runner.run, _at_once(server.url, size.jobs))
             rates["client"].append(100 * (process_time() - used) / took)
+            rates["service"].append((server.cpu_seconds - served) / size.jobs * MS)
             rates["jobs"].append(size.jobs / took)
             waits["together"].append(together)
             rates["apply"].append(size.jobs / timed(_apply_at_once, pool, size.jobs)[0])
@@ -92,6 +93,7 @@ def measure(scale: Scale) -> list[Figure]:
         _waiting(shared, jobs, waits["together"], 50),
         _waiting(shared, jobs, waits["together"], 99),
         _waiting("GET /livez", jobs, waits["livez"], 50),
+        Figure("CPU time of the service, a job", jobs, rates["service"], "ms"),
         Figure("CPU time of the client, of one CPU", jobs, rates["client"], "%"),
     ]
 

@@ -45,11 +45,8 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
         lifespan=lifespan,
         default_response_class=Response,
         generate_unique_id_function=lambda route: route.name,
-        telemetry={
-            "tracing": False,
-            "metrics": False,
-            "logs": False,
-        },  # /metrics tells; else asked for at each request
+        # /metrics tells what there is to tell; whether anybody collects it otherwise would be asked at each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         redirect_slashes=False,  # a redirected submission is one that curl does not make
     )
     app.state.context_of = lru_cache(CALLERS_MAX)(context.of)

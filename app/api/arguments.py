@@ -26,7 +26,10 @@ class Called:
         others = [*dependant.header_params, *dependant.cookie_params, *dependant.body_params]
         assert not others, f"{dependant.call}: headers, cookies and bodies are read from the request"
         self._function = dependant.call
-        self._needed = [(needed.name, Called(needed)) for needed in dependant.dependencies]
+        self._needed: dict[str, Called] = {}
+        for needed in dependant.dependencies:
+            assert needed.name, f"{dependant.call}: what it depends on is one of its parameters"
+            self._needed[needed.name] = Called(needed)
         self._request_name = dependant.request_param_name
         self._path = dependant.path_params
         self._query = dependant.query_params
@@ -34,7 +37,7 @@ class Called:
 
     async def __call__(self, request: Request) -> Any:
         """What the function returns.  RequestValidationError naming each parameter that is wrong."""
-        arguments: dict[str, Any] = {name: await needed(request) for name, needed in self._needed if name}
+        arguments: dict[str, Any] = {name: await needed(request) for name, needed in self._needed.items()}
         if self._request_name is not None:
             arguments[self._request_name] = request
         said, faults = self._without_query

@@ -18,8 +18,8 @@ class Preferences:
     @classmethod
     def of(cls, request: Request) -> "Preferences":
         wait, strict = None, False
-        for header in request.headers.getlist("prefer"):
-            for preference in header.split(","):
+        for header in [value for name, value in request.scope["headers"] if name == b"prefer"]:
+            for preference in header.decode("latin-1").split(","):
                 name, _, value = preference.partition(";")[0].partition("=")
                 value = value.strip().strip('"')
                 if name.strip().lower() == "wait" and value.isdecimal():

@@ -163,7 +163,7 @@ class SqliteStore:
         return [row_to_job(row) for row in rows]
 
     async def save_job(self, job: Job) -> None:
-        await self._database.write(lambda connection: _update_job(connection, job))
+        await self._execute(_UPDATE_JOB, job_to_row(job))
 
     async def append_items(self, job_id: str, blocks: Sequence[Block], files: Sequence[str] = ()) -> None:
         def change(connection: sqlite3.Connection) -> None:
@@ -226,7 +226,8 @@ class SqliteStore:
         named = files
 
         def change(connection: sqlite3.Connection) -> None:
-            connection.executemany(
+            _for_each(
+                connection,
                 "INSERT INTO segments (owner, first, count, failed, done_before, failed_before, lines)"
                 f" VALUES ({_OWNER}, ?, ?, ?, ?, ?, ?)",
                 [
@@ -234,22 +235,24 @@ class SqliteStore:
                     for s in segments
                 ],
             )
-            connection.executemany(
+            _for_each(
+                connection,
                 f"INSERT INTO file_uses (owner, file_id, made) VALUES ({_OWNER}, ?, 1)"
                 " ON CONFLICT DO UPDATE SET made = 1",
                 [(job_id, file_id) for job_id, ids in named.items() for file_id in ids],
             )
-            connection.executemany(
+            _for_each(
+                connection,
                 "INSERT INTO notes (owner, item, attempt, at, error, log, death)"
                 f" VALUES ({_OWNER}, ?, ?, ?, ?, ?, ?)",
-                map(note_to_row, notes),
+                [note_to_row(note) for note in notes],
             )
-            connection.executemany(
+            _for_each(
+                connection,
                 f"INSERT OR REPLACE INTO digests (owner, digest) VALUES ({_OWNER}, ?)",
-                map(digest_to_row, digests),
+                [digest_to_row(digest) for digest in digests],
             )
-            for job in jobs:
-                _update_job(connection, job)
+            _for_each(connection, _UPDATE_JOB, [job_to_row(job) for job in jobs])
 
         await self._database.write(change)
 
@@ -331,7 +334,7 @@ class SqliteStore:
     async def sweep(self, bytes_max: int) -> bool:
         return await self._database.write(lambda connection: housekeeping.sweep(connection, bytes_max))
 
-    async def _execute(self, statement: str, values: Sequence[object]) -> None:
+    async def _execute(self, statement: str, values: Sequence[object] | Mapping[str, object]) -> None:
         await self._database.write(lambda connection: connection.execute(statement, values) and None)
 
     async def _rows(
@@ -362,15 +365,21 @@ def _owner_of(connection: sqlite3.Connection, upload: str) -> int:
 def _insert_blocks(
     connection: sqlite3.Connection, owner: int, blocks: Iterable[Block], files: Iterable[str]
 ) -> None:
-    connection.executemany(
+    _for_each(
+        connection,
         "INSERT INTO blocks (owner, first, count, lines) VALUES (?, ?, ?, ?)",
         [(owner, block.first, block.count, block.lines) for block in blocks],
     )
-    connection.executemany(
+    _for_each(
+        connection,
         "INSERT OR IGNORE INTO file_uses (owner, file_id) VALUES (?, ?)",
         [(owner, file_id) for file_id in files],
     )
 
 
-def _update_job(connection: sqlite3.Connection, job: Job) -> None:
-    connection.execute(_UPDATE_JOB, job_to_row(job))
+def _for_each(
+    connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object] | Mapping[str, object]]
+) -> None:
+    """Run the statement with each row.  For none it is not even begun, which would let go of the interpreter's lock."""
+    if rows:
+        connection.executemany(statement, rows)
