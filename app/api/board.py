@@ -171,7 +171,7 @@ class Board:
         if self._turning is None or self._turning.done():
             self._waiting = deque()
             self._turning = asyncio.ensure_future(self._turn())
-            self._turning.add_done_callback(partial(_wake, self._waiting))
+            self._turning.add_done_callback(partial(_made, self._waiting))
         turning, woken = self._turning, asyncio.get_running_loop().create_future()
         self._waiting.append(woken)
         await woken
@@ -228,9 +228,10 @@ class Board:
         elif self._head < self._logged:
             assert self._view is not None
             batch = await self._read(self._view, self._head, LINES_MAX)
-            self._head = batch.end
-            self._keep(batch)
-            new = True
+            if batch.end > self._head:
+                self._head = batch.end
+                self._keep(batch)
+                new = True
         # Where a batch was full the next one follows at once.
         self._due_at = now + BATCH_SECONDS if self._head == self._logged else now
         return new
@@ -265,7 +266,14 @@ class Board:
         self._room.bytes_left += size
 
 
-def _wake(waiting: deque[asyncio.Future[None]], _: object = None) -> None:
+def _made(waiting: deque[asyncio.Future[None]], turn: asyncio.Task[bool]) -> None:
+    """The turn is made, or has failed, which those who wait are told; nobody else is, if they have all left."""
+    if not turn.cancelled():
+        turn.exception()
+    _wake(waiting)
+
+
+def _wake(waiting: deque[asyncio.Future[None]]) -> None:
     """Wake who waits, some at a time: the loop has workers to serve, too."""
     for _ in range(min(len(waiting), WOKEN_MAX)):
         woken = waiting.popleft()

@@ -10,6 +10,7 @@ from typing import Any
 
 from app.api.board import ALL_BYTES_MAX, BATCH_SECONDS, Boards
 from app.api.viewer import Viewer
+from app.domain.errors import StorageUnavailable
 from app.domain.item import Page, View
 from app.domain.job import Event as Happening
 from app.domain.job import Status, step
@@ -32,7 +33,11 @@ _EVENT = re.compile(rb"event: (\w+)\nid: (\d+)\ndata: (.*)\n\n")
 class SlowStore(MemoryStore):
     """One whose answers are a little old when they come, as those of another thread are."""
 
+    failing = False
+
     async def read_results(self, *arguments: Any, **options: Any) -> Page:
+        if self.failing:
+            raise StorageUnavailable("The disk cannot be read.")
         page = await super().read_results(*arguments, **options)
         await asyncio.sleep(0.003)
         return page

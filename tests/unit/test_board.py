@@ -6,11 +6,12 @@ import re
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.api.board import BOARD_BYTES_MAX, WOKEN_MAX, Board
 from app.api.streaming import Unfinished
+from app.domain.errors import StorageUnavailable
 from app.domain.item import View
 from tests.unit.crowd import ALL, FAILED, IN_ORDER, Service, Watching, moments, told
 
@@ -96,6 +97,7 @@ def test_without_room_each_reads_by_itself() -> None:
     told(story)
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     parts=st.lists(
         st.tuples(st.lists(st.booleans(), min_size=1, max_size=400), st.floats(0, 1)), max_size=12
@@ -327,5 +329,27 @@ def test_a_crowd_is_woken_some_at_a_time() -> None:
         ticking.cancel()
         assert max(woken_in.values()) <= 2 * WOKEN_MAX
         assert len(woken_in) >= 5
+
+    told(story)
+
+
+def test_where_the_log_cannot_be_read_all_are_cut_off_and_come_back() -> None:
+    """A turn that fails does so for everybody who waits for it; a later one is another try."""
+
+    async def story(service: Service) -> None:
+        job = await service.begin(2)
+        crowd = [asyncio.create_task(service.viewer().to_the_end()) for _ in range(3)]
+        await moments(1)
+        service.store.failing = True
+        await job.did(0, [False])
+        ends = await asyncio.gather(*crowd, return_exceptions=True)
+        assert [type(end) for end in ends] == [StorageUnavailable] * 3
+        assert not service.boards._boards
+
+        service.store.failing = False
+        again = asyncio.create_task(service.viewer().to_the_end())
+        await moments(1)
+        await job.did(1, [False])
+        assert (await again).lines == job.lines(ALL)
 
     told(story)
