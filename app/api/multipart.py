@@ -14,6 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from app.domain.errors import Invalid, Malformed, TooLarge
 
 FIELD_BYTES_MAX = 1 << 20
+"""Of all fields together."""
 FIELDS_MAX = 100
 
 
@@ -62,6 +63,7 @@ class FormReader:
         self._opened: AbstractContextManager[FileWriter] | None = None
         self._writer: FileWriter | None = None
         self._value = bytearray()
+        self._field_bytes = 0
         self._complete = False
         try:
             self._parser = MultipartParser(
@@ -120,8 +122,11 @@ class FormReader:
         piece = data[start:end]
         if self._writer is None:
             self._value += piece
-            if len(self._value) > FIELD_BYTES_MAX:
-                raise TooLarge(f"A form field has more than {FIELD_BYTES_MAX} bytes; send it as a file.")
+            self._field_bytes += len(piece)
+            if self._field_bytes > FIELD_BYTES_MAX:
+                raise TooLarge(
+                    f"The form's fields have more than {FIELD_BYTES_MAX} bytes; send what is large as a file."
+                )
             return
         self._writer.write(piece)
         if self._writer.size_bytes > self._file_bytes_max:

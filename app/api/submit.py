@@ -19,11 +19,12 @@ from app.api.multipart import Form, FormReader
 from app.api.preferences import Preferences
 from app.api.schemas import MEMBER_BYTES_MAX, SubmitOptions
 from app.domain.errors import Fault, Invalid, RequestError, WrongMediaType, shown
-from app.domain.item import Block, files_named
+from app.domain.item import Block
 from app.service.checking import Examination
 from app.service.cutting import Members, ObjectCutter
 from app.service.intake import LineCutter, blocks_of
 from app.service.jobs import Accepted, Draft
+from app.service.naming import named_in
 
 JSONL = frozenset({"application/jsonl", "application/x-ndjson", "application/x-jsonlines"})
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -124,7 +125,7 @@ class _Submission:
         jobs = self._context.jobs
         if not self._check:
             return await jobs.submit(draft, blocks)
-        await jobs.check_files(draft.task, files_named(*(block.lines for block in blocks)))
+        await jobs.check_files(draft.task, await named_in(*(block.lines for block in blocks)))
         async with self._examination(draft) as examination:
             await examination.add(blocks, _by_pointer)
             await examination.finish()

@@ -8,7 +8,7 @@ Invariant: a result line starts with its index, then its key if it has one, then
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -20,7 +20,11 @@ Order = Literal["completion", "index"]
 
 _STRIDE_BYTES = 4 << 10
 _FILE = re.compile(rb"sha256-[0-9a-f]{64}")
-_ESCAPE = re.compile(rb"\\u00([0-7][0-9A-Fa-f])")
+_FILE_BYTES_MAX = 6 * len("sha256-" + 64 * "0")
+"""Of an id, every letter of which is an escape."""
+_ESCAPES = {rb"\u00%02x" % letter: b"%c" % letter for letter in b"sha-0123456789bcdef"} | {rb"\u002D": b"-"}
+"""The letters of an id."""
+_STRIP_BYTES = 256 << 10
 _FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?:[^"\\]|\\.)*"|[^",]*))?,"error":')
 
 
@@ -87,10 +91,20 @@ def files_named(*texts: bytes) -> list[str]:
     found: set[bytes] = set()
     for text in texts:
         if holds(text, b"\\u00", rare=b"\\"):
-            found.update(_FILE.findall(_ESCAPE.sub(_unescaped, text)))
+            found.update(_FILE.findall(_unescaped(text)))
         if holds(text, b"sha256-", rare=b"-"):
             found.update(_FILE.findall(text))
     return sorted(name.decode() for name in found)
+
+
+def strips(*texts: bytes) -> Iterator[bytes]:
+    """The texts in parts that name the same files; where one was cut, both parts have what is longer than any id."""
+    for text in texts:
+        if len(text) <= _STRIP_BYTES:
+            yield text
+            continue
+        for start in range(0, len(text), _STRIP_BYTES):
+            yield text[start : start + _STRIP_BYTES + _FILE_BYTES_MAX]
 
 
 def holds(text: bytes, sought: bytes, rare: bytes) -> bool:
@@ -110,8 +124,10 @@ def holds(text: bytes, sought: bytes, rare: bytes) -> bool:
     return place >= 0 and text.find(sought, max(0, place - before)) >= 0
 
 
-def _unescaped(escape: re.Match[bytes]) -> bytes:
-    return bytes([int(escape[1], 16)])
+def _unescaped(text: bytes) -> bytes:
+    for escape, letter in _ESCAPES.items():
+        text = text.replace(escape, letter)
+    return text
 
 
 def take(lines: bytes, outcome: Outcome | None, skip: int, most: int) -> tuple[bytes, int]:

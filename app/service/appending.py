@@ -13,13 +13,14 @@ from collections.abc import Sequence
 
 from app.domain.clock import Clock
 from app.domain.errors import Conflict, OverQuota, TooLarge
-from app.domain.item import Block, divided, files_named
+from app.domain.item import Block, divided
 from app.domain.job import Job
 from app.domain.store import JobStore
 from app.service.dispatcher import Dispatcher
 from app.service.items import BlockReader
 from app.service.jobs import Jobs
 from app.service.live import LiveJob
+from app.service.naming import named_in
 
 RETRY_AFTER_SECONDS = 5
 RETRY_AFTER_SECONDS_MAX = 60
@@ -85,7 +86,7 @@ class Appending:
         return live.job.counts.total
 
     async def _store_items(self, live: LiveJob, blocks: Sequence[Block], count: int) -> None:
-        files = files_named(*(block.lines for block in blocks))
+        files = await named_in(*(block.lines for block in blocks))
         async with self._jobs.quotas.file() as taking:
             await taking.add(count, sum(len(block.lines) for block in blocks))
             await self._jobs.check_files(live.job.task, files)

@@ -6,6 +6,7 @@ split into the spans of its elements.  What an item says is checked where it run
 Invariant: item `n` of a job is the n-th non-blank line, or the n-th element, of what was sent.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from app.domain.not_json import why
 BLOCK_BYTES = 256 << 10
 BLOCK_ITEMS, LARGE_BLOCK_BYTES = 16, 768 << 10
 """A block of fewer items may be larger: what is done for each block is then done for more of them."""
+PART_BYTES = 32 << 10
+_BLANK = re.compile(rb"^(?:[ \t\r]*+\n)++", re.MULTILINE)
 _WHITE = (b"\n", b" ", b"\t", b"\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -42,8 +45,16 @@ class LineCutter:
         self._lines = 0
         self.count = 0
         """Items so far."""
-        self.numbers: Sequence[int] = ()
+        self._last = b""
+        self._before = 0
+
+    @property
+    def numbers(self) -> Sequence[int]:
         """Of each item of the last block, in which line of the body it stands, counted from 1."""
+        if not _may_be_blank(self._last):
+            return range(self._before + 1, self._lines + 1)
+        numbered = enumerate(self._last.split(b"\n"), start=self._before + 1)
+        return [number for number, line in numbered if line.strip(b" \t\r")]
 
     def feed(self, data: bytes) -> Iterator[Block]:
         """The blocks that `data` completes.  TooLarge if an item is over the limit."""
@@ -89,16 +100,15 @@ class LineCutter:
             for number, text in enumerate(lines.split(b"\n"), start=self._lines + 1):
                 if len(text) > self._item_bytes_max:
                     self._refuse(number, len(text))
-        before = self._lines
-        count = lines.count(b"\n")
-        self._lines += count
-        self.numbers = range(before + 1, self._lines + 1)
+        for part in _parts(lines) if _may_be_blank(lines) else (lines,):
+            yield from self._block(part)
+
+    def _block(self, lines: bytes) -> Iterator[Block]:
+        self._last, self._before = lines, self._lines
+        self._lines += lines.count(b"\n")
         if _may_be_blank(lines):
-            numbered = enumerate(lines.split(b"\n"), start=before + 1)
-            kept = [(number, line) for number, line in numbered if line.strip(b" \t\r")]
-            self.numbers = [number for number, _ in kept]
-            lines, count = b"".join(line + b"\n" for _, line in kept), len(kept)
-        if count:
+            lines = _BLANK.sub(b"", lines)
+        if count := lines.count(b"\n"):
             yield Block(self.count, count, lines)
             self.count += count
             self._wanted = min(max(BLOCK_BYTES, BLOCK_ITEMS * len(lines) // count), LARGE_BLOCK_BYTES)
@@ -108,6 +118,15 @@ class LineCutter:
             f"Line {line} has {size} bytes or more; an item may have {self._item_bytes_max}."
             " Upload large inputs with POST /v1/files and name them by their ids."
         )
+
+
+def _parts(lines: bytes) -> Iterator[bytes]:
+    """The same in parts, where each line may have to be looked at."""
+    start = 0
+    while start < len(lines):
+        end = lines.find(b"\n", min(start + PART_BYTES, len(lines) - 1)) + 1
+        yield lines[start:end]
+        start = end
 
 
 def _may_be_blank(lines: bytes) -> bool:

@@ -19,13 +19,14 @@ from app.domain.clock import Clock, new_id
 from app.domain.engine import Engine
 from app.domain.errors import Conflict, Gone, Invalid, Unavailable, UnknownTask
 from app.domain.halt import Receipt
-from app.domain.item import Block, Outcome, Page, View, files_named
+from app.domain.item import Block, Outcome, Page, View
 from app.domain.job import Counts, Event, Job, Options, Status, kept_seconds, step
 from app.domain.store import Extent, JobStore, Query
 from app.service.admission import Admission, Limits
 from app.service.dispatcher import Dispatcher
 from app.service.feed import Bell
 from app.service.live import LiveJob
+from app.service.naming import named_in
 from app.service.quotas import Quotas
 from app.service.recent import Recent
 from app.service.sight import Sight
@@ -147,7 +148,7 @@ class Jobs:
             return earlier
         job = self._job(draft, sum(block.count for block in blocks))
         lines = [block.lines for block in blocks]
-        files = files_named(*lines, json.dumps(draft.params).encode())
+        files = await named_in(*lines, json.dumps(draft.params).encode())
         await self._sight.check_files(self.task(draft.task), files)
         async with self.quotas.job() as taking:
             await taking.add(job.counts.total, sum(map(len, lines)))

@@ -8,8 +8,9 @@ Invariant: there are at most two batches and what was added last in memory, what
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from app.domain.item import Block, files_named
+from app.domain.item import Block
 from app.domain.store import JobStore
+from app.service.naming import named_in
 from app.service.quotas import Taking
 
 CheckFiles = Callable[[Sequence[str]], Awaitable[None]]
@@ -40,7 +41,7 @@ class Upload:
         OverQuota if that is too much, Invalid if one names a file that the caller does not have, ServiceError if an
         earlier batch cannot be stored.
         """
-        named = files_named(*texts, *(block.lines for block in blocks))
+        named = await named_in(*texts, *(block.lines for block in blocks))
         count, size = sum(block.count for block in blocks), sum(len(block.lines) for block in blocks)
         await self._taking.add(count, size)
         await self._check_files(named)

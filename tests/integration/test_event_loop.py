@@ -1,0 +1,216 @@
+"""Nothing holds the event loop for more than 20 ms of CPU, whatever is sent and however much there is.
+
+A service that watches its callbacks (tests/watched.py) tells of those that do. One that was unlucky once, as by the
+garbage of what came before, is tried again: what is to be found out is held up each time.
+"""
+
+import gzip
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bench.server import ROOT, Server
+from tests.conftest import SETTINGS
+from tests.integration.answers import JSON, JSONL, ended
+
+TRIES_MAX = 3
+BODY_BYTES = 32 << 20
+HEAD = b'{"task":"square","items":['
+GZIP = {"Content-Encoding": "gzip"}
+_HELD = re.compile(r"^held the loop for .*$", re.MULTILINE)
+
+
+class Watched:
+    """A service, and what was held up in it."""
+
+    def __init__(self, server: Server, api: httpx.Client) -> None:
+        self.api = api
+        self._server = server
+
+    def log(self) -> str:
+        return self._server.read_log()
+
+    def held_by(self, ask: Callable[[], object]) -> list[str]:
+        """What is said to have held the loop each time that this was asked; no more than it takes to know."""
+        held: list[str] = []
+        for _ in range(TRIES_MAX):
+            before = len(self.log())
+            ask()
+            self.api.get("/livez")  # is answered after what the loop had to do for the other
+            held = _HELD.findall(self.log()[before:])
+            if not held:
+                break
+        return held
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    settings = SETTINGS | {"tasks": "workers.tasks,workers.tasks.faults"}
+    data: Path = tmp_path_factory.mktemp("watched")
+    environment = {f"MILLPOND_{name.upper()}": value for name, value in settings.items()}
+    server = Server(data, environment, "tests.watched")
+    server.start()
+    try:
+        with server.client(verify=False) as api:
+            yield Watched(server, api)
+    finally:
+        server.end()
+
+
+def filled(before: bytes, unit: bytes, after: bytes, size: int = BODY_BYTES) -> bytes:
+    """A body of about this size, of as many units with commas between them."""
+    number = (size - len(before) - len(after)) // (len(unit) + 1)
+    return before + b",".join([unit] * number) + after
+
+
+BODIES = {
+    "numbers": filled(HEAD, b"1", b"],"),
+    "not JSON at its end": filled(HEAD, b"1234567", b"x]}"),
+    "not UTF-8 at its end": filled(HEAD, b"1234567", b'"\xff"]}'),
+    "items last": filled(b'{"label":5,"items":[', b'{"x":1,"y":[1,2,{"z":3}]}', b"]}", BODY_BYTES // 4),
+    "items first": filled(b'{"items":[', b'["a,]"]', b'],"label":5}', BODY_BYTES // 4),
+    "strings": filled(HEAD, b'"a"', b'],"label":5}', BODY_BYTES // 4),
+    "one string": HEAD + b'"' + b"a" * (BODY_BYTES - 100) + b'"]}',
+    "one list": filled(HEAD + b"[", b"1", b"]]}"),
+    "a string of escapes": HEAD + b'"' + b"\\u0061" * (BODY_BYTES // 6 - 100) + b'"]}',
+    "nested": b'{"items":' + b"[" * (BODY_BYTES - 100),
+    "white space": b'{"items":' + b" " * (BODY_BYTES - 100) + b"[]}",
+    "lines": filled(HEAD, b'{\n"x": 1\n}\n', b'],"label":5}', BODY_BYTES // 4),
+    "params": filled(b'{"params":[', b"1", b'],"items":[]}'),
+    "members": b"{" + b",".join(b'"%d":1' % n for n in range(1_000_000)) + b"}",
+}
+
+
+def test_what_holds_the_loop_is_told() -> None:
+    """By the CPU that it uses; what only takes time is not seen."""
+    script = """
+import asyncio, sys, time
+from tests.watched import watch
+
+async def main():
+    time.sleep(0.1)
+    await asyncio.sleep(0)
+    print("asleep", file=sys.stderr, flush=True)
+    while time.thread_time() < began + 2:
+        pass
+
+watch()
+began = time.thread_time()
+asyncio.run(main())
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60, check=True
+    )
+
+    assert [line.partition(" for ")[0] for line in ran.stderr.splitlines()] == ["asleep", "held the loop"]
+
+
+def test_the_description_holds_nobody_up(watched: Watched) -> None:
+    """Although it is made when it is first asked for."""
+    before = watched.log()
+    watched.api.get("/openapi.json").raise_for_status()
+
+    assert "held the loop" not in watched.log()[len(before) :]
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_large_body_holds_nobody_up(watched: Watched, name: str) -> None:
+    """Whatever stands in it, and where."""
+
+    def ask() -> None:
+        answer = watched.api.post("/v1/jobs", content=BODIES[name], headers=JSON)
+        assert answer.status_code in (400, 413, 422)
+
+    assert watched.held_by(ask) == []
+
+
+LINES = {
+    "one line": (b'"' + b"a" * BODY_BYTES + b'"', JSONL, 413),
+    "blank lines": (b"\n" * (2 << 20), JSONL, 200),
+    "every other line blank": (b"1\n\n" * (300 << 10), JSONL, 200),
+    "a bomb": (gzip.compress(b'"' + b"a" * (8 * BODY_BYTES)), JSONL | GZIP, 413),
+    "a bomb of JSON": (gzip.compress(b'{"items":[' + b" " * (8 * BODY_BYTES)), JSON | GZIP, 413),
+    "many packed": (gzip.compress(b"") * 20_000, JSONL | GZIP, 200),
+    "escapes": (b'"' + b"\\u0061" * 1_000_000 + b'"\n', JSONL, 200),
+    "names of files": (b"".join(b'"sha256-%064x"\n' % n for n in range(100_000)), JSONL, 200),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_lines_hold_nobody_up(watched: Watched, name: str) -> None:
+    """Nor does what is packed into little."""
+    body, headers, status = LINES[name]
+
+    def ask() -> None:
+        address = (
+            "/v1/jobs"
+            if headers["Content-Type"] == "application/json"
+            else "/v1/jobs?task=echo&validate_only=1"
+        )
+        assert watched.api.post(address, content=body, headers=headers).status_code == status
+
+    assert watched.held_by(ask) == []
+
+
+def test_a_form_holds_nobody_up(watched: Watched) -> None:
+    """Its fields are bounded together."""
+    fields = {f"param.a{n}": (None, "x" * (1 << 20)) for n in range(30)}
+
+    def ask() -> None:
+        assert watched.api.post("/v1/jobs", files=fields).status_code == 413
+
+    assert watched.held_by(ask) == []
+
+
+def test_a_large_job_holds_nobody_up(watched: Watched) -> None:
+    """While it is submitted, looked at, changed, cancelled, run again and deleted."""
+    body = b'{"task":"sleep_for","open":true,"items":[' + b",".join([b'{"seconds":0.01}'] * 500_000) + b"]}"
+    api = watched.api
+
+    def ask() -> None:
+        job_id = api.post("/v1/jobs", content=body, headers=JSON).raise_for_status().json()["id"]
+        job = f"/v1/jobs/{job_id}"
+        for method, path, said in (
+            ("PATCH", "", {"priority": "high"}),
+            ("GET", "/results?order=index&limit=1000", None),
+            ("GET", "/results?status=failed", None),
+            ("GET", "/explain", None),
+            ("POST", "/pause", None),
+            ("POST", "/resume", None),
+            ("POST", "/seal", None),
+            ("POST", "/cancel", None),
+            ("GET", "/errors", None),
+            ("GET", "/timings", None),
+        ):
+            api.request(method, job + path, json=said).raise_for_status()
+        ended(api, job_id)
+        api.post(f"{job}/retry", json={"select": "cancelled"}).raise_for_status()
+        api.delete(job).raise_for_status()
+
+    assert watched.held_by(ask) == []
+
+
+def test_many_results_hold_nobody_up(watched: Watched) -> None:
+    """While they come, are read in pages and streams of either order, and go."""
+    body = b'{"task":"square","items":[' + b",".join([b"7"] * 1_000_000) + b"]}"
+    api = watched.api
+
+    def ask() -> None:
+        job_id = api.post("/v1/jobs", content=body, headers=JSON).raise_for_status().json()["id"]
+        job = f"/v1/jobs/{job_id}"
+        for address in (
+            "/results?order=index&limit=10000",
+            "/results.jsonl?follow=1",
+            "/results?limit=10000",
+            "/results?status=failed",
+            "/inputs.jsonl",
+        ):
+            api.get(job + address).raise_for_status()
+        api.delete(job).raise_for_status()
+
+    assert watched.held_by(ask) == []
