@@ -5,6 +5,7 @@ How it works: routes say what they answer in the words of this module; the model
 who may ask, the tasks there are.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -173,14 +174,16 @@ def install(app: FastAPI, tasks: Callable[[], Iterable[str]]) -> None:
     """
     made: list[bytes] = []
 
-    def published(_: Request) -> Response:
-        if made:
-            return Response(made[0], media_type="application/json")
+    async def published(_: Request) -> Response:
+        text = made[0] if made else await asyncio.to_thread(make)
+        return Response(text, media_type="application/json")
+
+    def make() -> bytes:
         names = list(tasks())
         text = msgspec.json.encode(document(app, names))
         if names:
             made.append(text)
-        return Response(text, media_type="application/json")
+        return text
 
     url = app.openapi_url
     assert url is not None

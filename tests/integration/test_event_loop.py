@@ -110,14 +110,6 @@ asyncio.run(main())
     assert [line.partition(" for ")[0] for line in ran.stderr.splitlines()] == ["asleep", "held the loop"]
 
 
-def test_the_description_holds_nobody_up(watched: Watched) -> None:
-    """Although it is made when it is first asked for."""
-    before = watched.log()
-    watched.api.get("/openapi.json").raise_for_status()
-
-    assert "held the loop" not in watched.log()[len(before) :]
-
-
 @pytest.mark.parametrize("name", BODIES)
 def test_a_large_body_holds_nobody_up(watched: Watched, name: str) -> None:
     """Whatever stands in it, and where."""
