@@ -1,9 +1,9 @@
 """Moves what was committed from the write-ahead log into the database, beside the writer.
 
-How it works: a commit only adds to the log (sqlite.org/wal.html).  Whenever that has grown by a step, or nothing was
-written for a moment, a thread with a connection of its own copies what is there, and waits for the disk, while the
-writer goes on.  The log begins anew with the first write before which all of it was copied; so once it is at its
-limit, the writer itself copies the little that is left before it goes on.
+How it works: a commit only adds to the log (sqlite.org/wal.html).  Whenever that has grown by a step, a second has
+passed, or nothing was written for a moment, a thread with a connection of its own copies what is there, and waits for
+the disk, while the writer goes on.  The log begins anew with the first write before which all of it was copied; so
+once it is at its limit, the writer itself copies the little that is left before it goes on.
 
 Invariant: the log holds at most a step and a transaction more than `LOG_BYTES_MAX`, unless somebody reads one state of
 the database all the while (a backup does), or the database's file cannot be written to.
@@ -12,11 +12,14 @@ the database all the while (a backup does), or the database's file cannot be wri
 import logging
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 STEP_BYTES = 16 << 20
 LOG_BYTES_MAX = 64 << 20
 """Also what is read again at the start after a crash."""
+AGE_SECONDS_MAX = 1.0
+"""While a little is written all the time, the log is emptied so often: only then is a file that shrank smaller."""
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ class Checkpoints:
         """Held while there is copied."""
         self._copied_at = 0
         """How large the log was when that began last; less, if it began anew since."""
+        self._copied_when = time.monotonic()
         self._failing = False
         self._wake = threading.Event()
         self._stopping = False
@@ -60,7 +64,8 @@ class Checkpoints:
         """Something was; to be told by the writer, between two transactions."""
         size = self._size()
         self._copied_at = min(self._copied_at, size)
-        if size - self._copied_at < self._step_bytes:
+        age = time.monotonic() - self._copied_when
+        if size - self._copied_at < self._step_bytes and age < AGE_SECONDS_MAX:
             return
         if size < self._log_bytes_max:
             self._wake.set()
@@ -79,7 +84,7 @@ class Checkpoints:
     def _move(self) -> None:
         """Copy all that no reader keeps from being copied.  It can be tried again at any time."""
         with self._moving:
-            self._copied_at = self._size()
+            self._copied_at, self._copied_when = self._size(), time.monotonic()
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 self._failing = False

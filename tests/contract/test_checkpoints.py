@@ -100,6 +100,18 @@ def test_what_is_written_is_soon_in_the_database_itself(database: Database, tmp_
     )
 
 
+def test_what_is_written_is_soon_in_the_database_itself_though_more_comes(
+    database: Database, tmp_path: Path, run: Run
+) -> None:
+    """A little at a time, and never a moment without."""
+
+    def another_and_look() -> bool:
+        run(add(database, b"more"))
+        return texts_without_log(tmp_path, tmp_path / "copy.sqlite") > 0
+
+    eventually(another_and_look, SECONDS_MAX, "the log is emptied")
+
+
 def test_a_log_that_cannot_be_emptied_is_told_once_and_emptied_later(
     tmp_path: Path, disk: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
