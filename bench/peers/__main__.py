@@ -92,10 +92,11 @@ def _document(where: str, scale: Scale, found: dict[str, Findings], left_out: Se
     size = SIZES[scale]
     versions = "; ".join(" ".join(peer.requirements) for peer in PEERS if peer.requirements)
     conditions_ = "\n".join(f"- {line}" for line in [*where.splitlines(), versions, *left_out])
+    times = f"Medians of {size.runs}" if size.runs > 1 else "Measured once"
     return f"""\
 {conditions_}
 
-Two workers each. Medians of {size.runs}: {size.batch:,} squares as one batch, by whatever the library has for that;
+Two workers each. {times}: {size.batch:,} squares as one batch, by whatever the library has for that;
 {size.each:,} handed over one by one; {size.single} calls one at a time. The last three columns are how many times
 as long it takes as `multiprocessing.Pool.map` with `chunksize=1`, right before, in the same process:
 {size.costly} items of 10 ms of CPU each, the same with lognormal costs, {size.photos} photographs.
