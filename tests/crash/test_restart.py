@@ -254,7 +254,7 @@ def test_no_worker_outlives_both_of_its_ancestors(tmp_path: Path) -> None:
         with client(server) as api:
             submitted(api, "hold_gil", [60.0] * 2)
             eventually(lambda: busy(api) == 2, 10, "two busy workers")
-        (zygote,) = psutil.Process(server.pid).children()
+        (zygote,) = eventually(psutil.Process(server.pid).children, 10, "the process that forks the workers")
         workers = zygote.children()
 
         zygote.suspend()  # so that it cannot see the service go

@@ -305,7 +305,10 @@ def test_everything_goes_on_when_the_process_that_forks_the_workers_is_killed(
     a_busy_worker(api, good["id"])
     with Visitor(service) as visitor:
         for _ in range(2):
-            (zygote,) = psutil.Process(service.pid).children()
+            # A look through /proc while processes come and go may miss one.
+            (zygote,) = eventually(
+                psutil.Process(service.pid).children, 10, "the process that forks the workers"
+            )
             before = pids(api)
             zygote.kill()
             eventually(
@@ -316,7 +319,9 @@ def test_everything_goes_on_when_the_process_that_forks_the_workers_is_killed(
     assert_untouched(api, job)
     assert visitor.statuses == {200}
     assert max(visitor.waited) < ANSWER_SECONDS_MAX
-    assert len(psutil.Process(service.pid).children(recursive=True)) == PROCESSES + 1
+    eventually(
+        lambda: len(psutil.Process(service.pid).children(recursive=True)) == PROCESSES + 1, 10, "all of them"
+    )
 
 
 def test_no_descriptor_is_left_of_dead_workers(service: Server, api: httpx.Client) -> None:
