@@ -29,9 +29,29 @@ from app.api import (
     understanding,
 )
 from app.api.context import CALLERS_MAX, Context
+from app.api.direct import Direct
+from app.api.front import Front
 from app.api.gate import Gate
 from app.api.streaming import HeadersOnly
-from app.api.traffic import Counting, Routed
+
+ROUTED = (
+    jobs,
+    control,
+    appending,
+    understanding,
+    inputs,
+    items,
+    results,
+    events,
+    overview,
+    files,
+    pool,
+    session,
+    problem_pages,
+    health,
+    metrics,
+)
+"""The modules with routes."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -51,28 +71,12 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
     )
     app.state.context_of = lru_cache(CALLERS_MAX)(context.of)
     problems.install(app)
-    for module in (
-        jobs,
-        control,
-        appending,
-        understanding,
-        inputs,
-        items,
-        results,
-        events,
-        overview,
-        files,
-        pool,
-        session,
-        problem_pages,
-        health,
-        metrics,
-    ):
+    for module in ROUTED:
         app.include_router(module.router)
     pages.install(app)
     openapi.install(app, lambda: [task["name"] for task in context.jobs.tasks()])
-    app.add_middleware(Routed)
-    app.add_middleware(Gate, access=context.access)
-    app.add_middleware(HeadersOnly)
-    app.add_middleware(Counting, traffic=context.traffic)
+    direct = Direct(
+        app.build_middleware_stack(), (route for module in ROUTED for route in module.router.routes)
+    )
+    app.middleware_stack = Front(HeadersOnly(Gate(direct, context.access)), context.traffic)
     return app

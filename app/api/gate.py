@@ -9,10 +9,9 @@ time in the square of their length to unquote them (CVE-2024-7592): seconds, for
 import re
 from urllib.parse import parse_qs
 
-from app.api.problems import answer_to
 from app.api.streaming import App, Receive, Scope, Send
 from app.domain.caller import Caller, Role
-from app.domain.errors import Forbidden, RequestError
+from app.domain.errors import Forbidden
 from app.service.access import Access
 
 OPEN = frozenset(
@@ -32,7 +31,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Gate:
-    """Lets a request through with its caller in the scope, or answers it."""
+    """Lets a request through with its caller in the scope, or raises why not: Unauthorized or Forbidden."""
 
     def __init__(self, app: App, access: Access) -> None:
         self._app = app
@@ -40,15 +39,11 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope = _without_cookies(scope)
-            try:
-                if not is_open(scope["method"], scope["path"]):
-                    scope[CALLER] = self._caller(scope)
-                elif scope["path"] == SESSION:
-                    _check_origin(scope, needed=False)
-            except RequestError as error:
-                await answer_to(error, scope["raw_path"].decode("ascii", "replace"))(scope, receive, send)
-                return
+            _take_cookies(scope)
+            if not is_open(scope["method"], scope["path"]):
+                scope[CALLER] = self._caller(scope)
+            elif scope["path"] == SESSION:
+                _check_origin(scope, needed=False)
         await self._app(scope, receive, send)
 
     def _caller(self, scope: Scope) -> Caller:
@@ -100,13 +95,12 @@ def _header(scope: Scope, name: bytes) -> str | None:
     return said[-1].decode("latin-1") if said else None
 
 
-def _without_cookies(scope: Scope) -> Scope:
-    """A copy of the request with no cookies, and with the token that one of them held."""
+def _take_cookies(scope: Scope) -> None:
+    """Leave the request no cookies, and the token that one of them held."""
     cookies = _header(scope, b"cookie")
-    copied = dict(scope) | {SESSION_TOKEN: _session_token(cookies)}
+    scope[SESSION_TOKEN] = _session_token(cookies)
     if cookies is not None:
-        copied["headers"] = [header for header in scope["headers"] if header[0] != b"cookie"]
-    return copied
+        scope["headers"] = [header for header in scope["headers"] if header[0] != b"cookie"]
 
 
 def _session_token(cookies: str | None) -> str | None:

@@ -5,7 +5,7 @@ Invariant: no answer echoes an input or tells internals; `type` values are stabl
 
 import errno
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Mount
+from starlette.types import Scope
 
 from app.api.problem_types import PROBLEM_TYPES
 from app.domain import errors
@@ -77,13 +78,19 @@ def _fault(fault: Fault) -> dict[str, Any]:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every failure of the app with a problem."""
-    app.add_exception_handler(MillpondError, _of_ours)
-    app.add_exception_handler(HTTPException, _of_starlette)
-    app.add_exception_handler(RequestValidationError, _of_validation)
-    app.add_exception_handler(ClientDisconnect, _of_disconnect)
-    app.add_exception_handler(OSError, _of_disk)
+    """Answer every failure of the framework's with a problem."""
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
     app.add_exception_handler(Exception, _of_bug)
+
+
+def answer_to_raised(scope: Scope, error: Exception) -> tuple[Response, bool]:
+    """What is told of anything that was raised, and whether that may happen: if not, it is to be logged."""
+    request = Request(scope)
+    for kind in type(error).__mro__:
+        if handler := _HANDLERS.get(kind):
+            return handler(request, error), True
+    return _of_bug(request, error), False
 
 
 def _of_ours(request: Request, error: Exception) -> Response:
@@ -149,3 +156,12 @@ def _of_disk(request: Request, error: Exception) -> Response:
 
 def _of_bug(request: Request, _: Exception) -> Response:
     return problem("internal", "Something went wrong here; it has been logged.", place(request))
+
+
+_HANDLERS: Mapping[type, Callable[[Request, Exception], Response]] = {
+    MillpondError: _of_ours,
+    HTTPException: _of_starlette,
+    RequestValidationError: _of_validation,
+    ClientDisconnect: _of_disconnect,
+    OSError: _of_disk,
+}

@@ -113,7 +113,8 @@ class HeadersOnly:
                 raise _HeadSent
 
         try:
-            await self._app(dict(scope) | {"method": "GET"}, receive, send_head)
+            scope["method"] = "GET"
+            await self._app(scope, receive, send_head)
         except _HeadSent:
             pass
         except BaseExceptionGroup as group:  # the framework may run the body in a task group

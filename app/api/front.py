@@ -1,0 +1,40 @@
+"""The outermost layer: counts each answer, refusals included, and answers what was raised inside.
+
+Invariant: whatever happens to a request, it is answered, unless an answer had begun.
+"""
+
+from app.api.problems import answer_to_raised
+from app.api.streaming import App, Message, Receive, Scope, Send
+from app.api.traffic import Traffic
+
+
+class Front:
+    """All layers work on one copy of the server's scope, which is this one's, and may change it."""
+
+    def __init__(self, app: App, traffic: Traffic) -> None:
+        self._app = app
+        self._traffic = traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        inside = dict(scope)
+        begun = False
+
+        async def send_counted(message: Message) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                self._traffic.note(scope["method"], inside.get("route"), message["status"])
+            await send(message)
+
+        try:
+            await self._app(inside, receive, send_counted)
+        except Exception as error:
+            if begun:
+                raise
+            answer, expected = answer_to_raised(inside, error)
+            await answer(scope, receive, send_counted)
+            if not expected:
+                raise  # for the server to log
