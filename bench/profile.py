@@ -175,12 +175,13 @@ def through_a_socket(parts: Iterable[Frame]) -> list[Frame]:
     theirs.setblocking(False)
     with ours, theirs:
         for part in parts:
-            view = memoryview(part.header() + part.body)
-            while view:
-                try:
-                    view = view[theirs.send(view) :]
-                except BlockingIOError:
-                    received += reader.feed(ours.recv(_READ_BYTES))
+            for buffer in part.buffers():
+                view = memoryview(buffer)
+                while view:
+                    try:
+                        view = view[theirs.send(view) :]
+                    except BlockingIOError:
+                        received += reader.feed(ours.recv(_READ_BYTES))
         theirs.shutdown(socket.SHUT_WR)
         while data := ours.recv(_READ_BYTES):
             received += reader.feed(data)
@@ -191,8 +192,7 @@ def _segments(job: Job, parts: Iterable[Frame]) -> list[Segment]:
     segments: list[Segment] = []
     done = 0
     for part in parts:
-        lines = part.body.partition(b"\n")[2]
-        segments.append(Segment(job.id, part.first, part.count, part.failed, done, 0, lines))
+        segments.append(Segment(job.id, part.first, part.count, part.failed, done, 0, bytes(part.body)))
         done += part.count
     assert done == ITEMS
     return segments

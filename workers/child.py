@@ -28,6 +28,9 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 OOM_SCORE = 500
 """When the kernel must end something, better a worker than the service (proc(5), oom_score_adj)."""
 
+KEPT_BYTES = 16 << 20
+"""So much memory that was used and is free again a worker keeps to use again, once it has used that much."""
+
 
 def prepare_process(recorder: Recorder) -> None:
     """Make a freshly forked process a good worker: on its own, reproducible in nothing, quick to die."""
@@ -60,6 +63,9 @@ def serve(
     `described` is what it says when it is asked for its tasks.
     """
     BLOBS.set(blobs)
+    # To free what was mapped has malloc map only what is larger, and keep twice as much (mallopt(3), M_MMAP_THRESHOLD).
+    # Else it gives back each chunk's buffers and gets others, and each of their pages costs a fault.
+    bytearray(KEPT_BYTES // 2)
     marks = Marks(memory, worker_id)
     runner = Runner(specs, marks, recorder, limits, lambda *frames: _send(connection, *frames))
     if limits.data_bytes_max is not None:
@@ -86,30 +92,33 @@ def serve(
 
 
 def _next(connection: socket.socket) -> Frame | None:
-    header = _receive(connection, HEADER.size)
-    if header is None:
+    if (received := _receive(connection, HEADER.size)) is None:
         return None
-    length, kind, chunk_id, first, count, failed = HEADER.unpack(header)
-    body = _receive(connection, length)
-    return None if body is None else Frame(Kind(kind), body, chunk_id, first, count, failed)
+    head_length, length, kind, chunk_id, first, count, failed = HEADER.unpack(received[0])
+    if (received := _receive(connection, head_length, length)) is None:
+        return None
+    head, body = received
+    return Frame(Kind(kind), body, chunk_id, first, count, failed, bytes(head))
 
 
-def _receive(connection: socket.socket, count: int) -> bytes | None:
-    """Exactly `count` bytes; None at the end of the stream."""
-    buffer = bytearray(count)
-    view = memoryview(buffer)
-    have = 0
-    while have < count:
-        got = connection.recv_into(view[have:])
+def _receive(connection: socket.socket, *lengths: int) -> list[bytearray] | None:
+    """Exactly so many bytes for each; None at the end of the stream."""
+    buffers = [bytearray(length) for length in lengths]
+    left = [memoryview(buffer) for buffer in buffers if buffer]
+    while left:
+        got = connection.recvmsg_into(left)[0]
         if got == 0:
             return None
-        have += got
-    return bytes(buffer)
+        while left and got >= len(left[0]):
+            got -= len(left.pop(0))
+        if got:
+            left[0] = left[0][got:]
+    return buffers
 
 
 def _send(connection: socket.socket, *frames: Frame) -> None:
     """Frames that are sent together wake the pool once."""
-    parts = [part for frame in frames for part in (frame.header(), frame.body)]
+    parts = [part for frame in frames for part in frame.buffers()]
     sent = connection.sendmsg(parts)
     for part in parts:
         if sent < len(part):

@@ -9,7 +9,7 @@ Invariant: every item that was started is reported, in order, before the chunk i
 
 import math
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,8 +26,10 @@ from workers.limits import ChildLimits, rss_bytes
 from workers.report import (
     DECODE_ERRORS,
     LINE_BYTES_MAX,
+    LONG_BYTES,
     InvalidInput,
     InvalidOutput,
+    Line,
     Order,
     Report,
     TooLarge,
@@ -105,14 +107,14 @@ def _told(error: ValidationError, *place: str) -> str:
     )
 
 
-def caller(spec: TaskSpec, params: dict[str, Any]) -> Callable[[bytes], Any]:
+def caller(spec: TaskSpec, params: dict[str, Any]) -> Callable[[Line], Any]:
     """A function from an item's line to the task's output."""
     function = spec.function
     # Most tasks take one thing: then the item is validated as that, without the detour over named arguments.
     first = spec.first.validator.validate_python if spec.first is not None and not params else None
     whole = spec.takes_whole_item
 
-    def call(line: bytes) -> Any:
+    def call(line: Line) -> Any:
         try:
             item = _decode(line)
         except DECODE_ERRORS as error:
@@ -159,6 +161,18 @@ def encode(spec: TaskSpec, files: list[str], value: object) -> bytes:
     return text
 
 
+def lines_of(frame: Frame) -> Sequence[Line]:
+    """The lines of a chunk's items; large ones are not copied for it."""
+    body = frame.body
+    if len(body) < frame.count * LONG_BYTES:
+        return bytes(body).split(b"\n")[:-1]  # what follows the last newline is nothing
+    whole, lines, start = memoryview(body), [], 0
+    while (end := body.find(b"\n", start)) >= 0:
+        lines.append(whole[start:end])
+        start = end + 1
+    return lines
+
+
 class Runner:
     """Runs chunks on behalf of one worker."""
 
@@ -184,8 +198,7 @@ class Runner:
 
     def run(self, frame: Frame) -> None:
         """Run the chunk and report it all, `Kind.DONE` last."""
-        header, _, body = frame.body.partition(b"\n")
-        order = Order.parse(header)
+        order = Order.parse(frame.head)
         spec = self._specs[order.task]
         if order.check:
             spec = replace(spec, function=_run_nothing)
@@ -194,14 +207,14 @@ class Runner:
         HERE.set(work.here)
         self._interrupter.limit_seconds = order.timeout_seconds
         self._flush_at = time.perf_counter() + FLUSH_SECONDS
-        if not (order.light and self._run_together(work, body)):
-            self._run_each(work, body.split(b"\n")[:-1])  # what follows the last newline is nothing
+        if not (order.light and self._run_together(work, frame.body)):
+            self._run_each(work, lines_of(frame))
         if self._interrupter.signalled:
             self._interrupter.settle()
         report.flush(self._end(frame.chunk_id))
         self._marks.mark.value = 0
 
-    def _run_together(self, work: Work, body: bytes) -> bool:
+    def _run_together(self, work: Work, body: bytes | bytearray) -> bool:
         """Run items that take next to no time; False if nothing was done, since these must run one by one."""
         many, count = work.spec.many, work.frame.count
         if many is None or not work.plain or self._items + count >= self._limits.items_max:
@@ -212,7 +225,7 @@ class Runner:
         stretch = Stretch(
             work, self._marks, self._interrupter, self._recorder, self._former(work), self._took
         )
-        lines: list[bytes] = []
+        lines: Sequence[Line] = ()
         for position in range(0, count, STRETCH_ITEMS):
             part = slice(position, position + STRETCH_ITEMS)
             if (values := valid(many, items[part])) is not None:
@@ -220,13 +233,13 @@ class Runner:
                 self._items += len(values)
                 self._took(work.report, 0.0)
             else:
-                lines = lines or body.split(b"\n")[:-1]
+                lines = lines or lines_of(work.frame)
                 goes_on = self._run_each(work, lines[part], position)
             if not goes_on or self.leaving:
                 break
         return True
 
-    def _run_each(self, work: Work, lines: list[bytes], position: int = 0) -> bool:
+    def _run_each(self, work: Work, lines: Sequence[Line], position: int = 0) -> bool:
         """Run items one by one, the first of which has this position in the chunk; False if that ends there."""
         frame, report, here = work.frame, work.report, work.here
         limit = self._marks.limits[work.order.limit]
@@ -288,13 +301,13 @@ class Runner:
         """A function from an output to its form in JSON."""
         return lambda output: checked(encode(work.spec, work.report.files, output))
 
-    def _executor(self, work: Work) -> Callable[[bytes], bytes]:
+    def _executor(self, work: Work) -> Callable[[Line], bytes]:
         """A function from an item's line to its output; interruptible, and never past its end."""
         call = caller(work.spec, work.order.params)
         spec, report = work.spec, work.report
         interrupter = self._interrupter
 
-        def execute(line: bytes) -> bytes:
+        def execute(line: Line) -> bytes:
             interrupter.open = True
             try:
                 return checked(encode(spec, report.files, call(line)))
@@ -315,16 +328,15 @@ class Runner:
 
     def side_by_side(self, frame: Frame) -> bool:
         """Whether the chunk is of a task whose items may run side by side."""
-        order = Order.parse(frame.body.partition(b"\n")[0])
+        order = Order.parse(frame.head)
         return self._specs[order.task].is_coroutine and not order.check
 
     def begin(self, frame: Frame) -> "Execution":
         """One item of such a chunk."""
-        header, _, body = frame.body.partition(b"\n")
-        order = Order.parse(header)
+        order = Order.parse(frame.head)
         spec = self._specs[order.task]
         report = Report(frame, order, spec.options.no_retry_on, self._marks, self._send)
-        return Execution(spec, order, frame, body.rstrip(b"\n"), report, self._end_one)
+        return Execution(spec, order, frame, lines_of(frame)[0], report, self._end_one)
 
     def _end_one(self, chunk_id: int) -> Frame:
         self._items += 1
@@ -361,7 +373,7 @@ class Execution:
     spec: TaskSpec
     order: Order
     frame: Frame
-    line: bytes
+    line: Line
     report: Report
     on_end: Callable[[int], Frame]
     """What is to be told of the chunk last."""

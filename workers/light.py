@@ -36,7 +36,7 @@ class _Line(msgspec.Struct, gc=False):
     output: Any
 
 
-def decoded(lines: bytes, count: int) -> list[Any] | None:
+def decoded(lines: bytes | bytearray, count: int) -> list[Any] | None:
     """The items of so many lines; None if one of them is not JSON."""
     try:
         items: list[Any] = _decode_lines(lines)

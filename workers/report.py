@@ -19,6 +19,11 @@ SHOWN_SECONDS = 0.001
 """Shorter durations are not worth a place in every line."""
 LINE_BYTES_MAX = 64 << 20
 """A longer result is refused as `too_large`."""
+LONG_BYTES = 16 << 10
+"""An item or a result of so many is not copied to stand beside others."""
+TOGETHER_MAX = 64
+"""Parts that are sent as they are; more are put together first."""
+Line = bytes | memoryview
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode = msgspec.json.Decoder().decode
@@ -82,24 +87,24 @@ class Report:
         self._marks = marks
         self._send = send
         self._start = frame.first
-        self._lines: list[bytes] = []
+        self._parts: list[bytes] = []
         self._failed = 0
         self.count = 0
         self.files: list[str] = []
         """Ids of the files that the lines name."""
         self.bytes = 0
 
-    def succeeded(self, index: int, item: bytes, output: bytes, seconds: float) -> None:
-        self._add(index, self._line(index, item, b',"output":' + output, seconds))
+    def succeeded(self, index: int, item: Line, output: bytes, seconds: float) -> None:
+        self._put(index, item, b'"output":', output, seconds)
 
     def succeeded_all(self, first: int, count: int, lines: bytes) -> None:
         """Items from `first` on have succeeded, in less than what is shown, and these are their lines."""
-        self._add(first, lines[:-1], count)
+        self._add(first, (lines,), count)
 
     def failed(
         self,
         index: int,
-        item: bytes,
+        item: Line,
         error: BaseException,
         hit: Why | None,
         log: str,
@@ -120,7 +125,7 @@ class Report:
             self._send(Frame(Kind.UNLUCKY, _encode(failure), self._chunk_id, index))
             return
         self._failed += 1
-        self._add(index, self._line(index, item, b',"error":' + _encode(failure), seconds))
+        self._put(index, item, b'"error":', _encode(failure), seconds)
 
     def log(self, index: int, text: str) -> None:
         """What an item that succeeded has printed."""
@@ -132,32 +137,46 @@ class Report:
 
     def flush(self, *last: Frame) -> None:
         """Send what there is, and these together with it."""
-        if not self._lines:
+        if not self._parts:
             if last:
                 self._send(*last)
             return
-        header = _encode(self.files) if self.files else b""
-        body = b"%b\n%b\n" % (header, b"\n".join(self._lines))
+        parts = self._parts if len(self._parts) <= TOGETHER_MAX else [b"".join(self._parts)]
+        part = Frame(
+            Kind.PART,
+            parts[0],
+            self._chunk_id,
+            self._start,
+            self.count,
+            self._failed,
+            head=_encode(self.files) if self.files else b"",
+            more=tuple(parts[1:]),
+        )
         self._marks.sending.value = 1
-        self._send(Frame(Kind.PART, body, self._chunk_id, self._start, self.count, self._failed), *last)
+        self._send(part, *last)
         self._marks.sending.value = 0
-        self._lines.clear()
+        self._parts.clear()
         self.files.clear()
         self.count = self._failed = self.bytes = 0
 
-    def _add(self, index: int, lines: bytes, count: int = 1) -> None:
-        if not self._lines:
-            self._start = index
-        self._lines.append(lines)
-        self.count += count
-        self.bytes += len(lines)
-
-    def _line(self, index: int, item: bytes, rest: bytes, seconds: float) -> bytes:
+    def _put(self, index: int, item: Line, name: bytes, value: bytes, seconds: float) -> None:
+        """Add the line of one item, in parts if it is long."""
         order = self._order
         key = _key(item, order.key_field) if order.key_field is not None else b""
         attempts = b',"attempts":%d' % order.attempt if order.attempt > 1 else b""
         took = b',"duration_ms":%.1f' % (seconds * 1e3) if seconds >= SHOWN_SECONDS else b""
-        return b'{"index":%d%b%b%b%b}' % (index, key, rest, attempts, took)
+        if len(value) < LONG_BYTES:
+            self._add(index, (b'{"index":%d%b,%b%b%b%b}\n' % (index, key, name, value, attempts, took),))
+        else:
+            parts = b'{"index":%d%b,%b' % (index, key, name), value, b"%b%b}\n" % (attempts, took)
+            self._add(index, parts)
+
+    def _add(self, index: int, parts: tuple[bytes, ...], count: int = 1) -> None:
+        if not self._parts:
+            self._start = index
+        self._parts += parts
+        self.count += count
+        self.bytes += sum(map(len, parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +217,7 @@ def isinstance_safely(error: BaseException, types: tuple[type[BaseException], ..
     return any(cls in types for cls in type.__dict__["__mro__"].__get__(type(error)))
 
 
-def _key(item: bytes, key_field: str) -> bytes:
+def _key(item: Line, key_field: str) -> bytes:
     try:
         key = _decode(item)[key_field]
     except (*DECODE_ERRORS, KeyError, TypeError, IndexError):

@@ -168,8 +168,7 @@ class Slot:
             "light": chunk.light,
             "check": chunk.check,
         }
-        body = b"%b\n%b" % (_encode(order), chunk.lines)
-        return Frame(Kind.CHUNK, body, chunk.id, chunk.first, chunk.count)
+        return Frame(Kind.CHUNK, chunk.lines, chunk.id, chunk.first, chunk.count, head=_encode(order))
 
     def received(self, frame: Frame, now: float) -> None:
         """The worker reports.  ProtocolError if it has no such chunk."""
@@ -181,8 +180,8 @@ class Slot:
             case Kind.PART:
                 given.next = frame.first + frame.count
                 self.items_done += frame.count
-                header, _, lines = frame.body.partition(b"\n")
-                files = _decode(header) if header else ()
+                files = _decode(frame.head) if frame.head else ()
+                lines = bytes(frame.body)
                 self._listener.part(chunk_id, frame.first, frame.count, frame.failed, lines, files)
             case Kind.UNLUCKY:
                 given.next = frame.first + 1

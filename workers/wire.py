@@ -1,8 +1,8 @@
 """What travels between the pool and a worker: frames over a private stream socket.
 
-A frame is a header and a body; its layout is `HEADER`, little-endian, and the body is bytes that neither side's
-transport looks into.  Nothing is ever pickled.  The item in flight does not travel: it is marked in shared
-memory (`Marks`).
+A frame is a header, whose layout is `HEADER`, little-endian, a short head and a body, which are bytes that neither
+side's transport looks into.  They are never put together: a body may be large.  Nothing is ever pickled.  The item in
+flight does not travel: it is marked in shared memory (`Marks`).
 
 Invariant: a reader never blocks on half a frame, and never believes a length above its limit.
 """
@@ -10,13 +10,13 @@ Invariant: a reader never blocks on half a frame, and never believes a length ab
 import ctypes
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
 import msgspec
 
-HEADER = struct.Struct("<IBxxxIIII")
-"""Body length, kind, 3 bytes of padding, chunk id, first index, item count, failed count."""
+HEADER = struct.Struct("<IIBxxxIIII")
+"""Head length, body length, kind, 3 bytes of padding, chunk id, first index, item count, failed count."""
 
 SOCKET_BUFFER_BYTES = 1 << 20
 FRAME_BYTES_MAX = 1 << 30
@@ -43,18 +43,33 @@ class Kind(IntEnum):
     PROGRESS = 21
 
 
+_KINDS = frozenset(Kind)
+
+
 class Frame(msgspec.Struct, frozen=True):
     kind: Kind
-    body: bytes = b""
+    body: bytes | bytearray = b""
     chunk_id: int = 0
     first: int = 0
     count: int = 0
     failed: int = 0
+    head: bytes = b""
+    more: tuple[bytes, ...] = ()
+    """The rest of a body that is sent; one that is received is whole."""
 
-    def header(self) -> bytes:
-        return HEADER.pack(
-            len(self.body), self.kind, self.chunk_id & WIRE_ID, self.first, self.count, self.failed
+    def buffers(self) -> list[bytes | bytearray]:
+        """What to send, in this order."""
+        length = len(self.body) + sum(map(len, self.more))
+        header = HEADER.pack(
+            len(self.head),
+            length,
+            self.kind,
+            self.chunk_id & WIRE_ID,
+            self.first,
+            self.count,
+            self.failed,
         )
+        return [header + self.head, *(part for part in (self.body, *self.more) if part)]
 
 
 class ProtocolError(Exception):
@@ -67,6 +82,7 @@ class FrameReader:
     def __init__(self, body_bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._max = body_bytes_max
         self._parts: list[bytes] = []
+        """Of the frame that is coming, the first of which has its header, once more is here than that."""
         self._have = 0
         self._need = HEADER.size
 
@@ -79,31 +95,47 @@ class FrameReader:
         """The frames that `data` completes.  ProtocolError if it is not one."""
         self._parts.append(data)
         self._have += len(data)
-        if (
-            self._have < self._need
-        ):  # the usual case inside a large frame: nothing is joined until it is whole
+        if self._have < self._need:  # the usual case inside a large frame
             return
-        buffer = data if len(self._parts) == 1 else b"".join(self._parts)
-        position = 0
-        while True:
-            if len(buffer) - position < HEADER.size:
-                self._need = HEADER.size
-                break
-            length, kind, chunk_id, first, count, failed = HEADER.unpack_from(buffer, position)
-            if length > self._max:
-                raise ProtocolError(f"a frame of {length} bytes; at most {self._max} are expected")
-            end = position + HEADER.size + length
-            if end > len(buffer):
-                self._need = HEADER.size + length
-                break
-            try:
-                known = Kind(kind)
-            except ValueError:
-                raise ProtocolError(f"no frame is of kind {kind}") from None
-            yield Frame(known, buffer[position + HEADER.size : end], chunk_id, first, count, failed)
-            position = end
+        parts, self._parts = self._parts, []
+        buffer, position = data, 0
+        if self._need > HEADER.size and len(parts) > 1 and _has_head(parts[0]):
+            position = len(data) - (self._have - self._need)
+            yield _frame(parts[0], [*parts[1:-1], memoryview(data)[:position]])
+        elif len(parts) > 1:
+            buffer = b"".join(parts)
+        while (length := self._length(buffer, position)) <= len(buffer) - position:
+            yield _frame(memoryview(buffer)[position : position + length], [])
+            position += length
+        self._need = length
         rest = buffer[position:]
         self._parts, self._have = ([rest], len(rest)) if rest else ([], 0)
+
+    def _length(self, buffer: bytes, position: int) -> int:
+        """How long the frame is that begins there, or its header.  ProtocolError if it is none."""
+        if len(buffer) - position < HEADER.size:
+            return HEADER.size
+        head, body, kind, *_ = HEADER.unpack_from(buffer, position)
+        if head + body > self._max:
+            raise ProtocolError(f"a frame of {head + body} bytes; at most {self._max} are expected")
+        if kind not in _KINDS:
+            raise ProtocolError(f"no frame is of kind {kind}")
+        return HEADER.size + head + body  # type: ignore[no-any-return]
+
+
+def _has_head(start: bytes) -> bool:
+    """Whether the head is there of a frame whose header is."""
+    length: int = HEADER.unpack_from(start)[0]
+    return len(start) >= HEADER.size + length
+
+
+def _frame(start: bytes | memoryview, rest: Sequence[bytes | memoryview]) -> Frame:
+    """The frame of these parts, the first of which has its header and its head."""
+    length, _, kind, chunk_id, first, count, failed = HEADER.unpack_from(start)
+    start = memoryview(start)[HEADER.size :]
+    return Frame(
+        Kind(kind), b"".join((start[length:], *rest)), chunk_id, first, count, failed, bytes(start[:length])
+    )
 
 
 SLOT_BYTES = 64

@@ -120,7 +120,7 @@ class Worker:
     def send(self, frame: Frame) -> None:
         """Send at once what the socket takes, the rest when it takes more."""
         idle = not self._outgoing
-        self._outgoing.extend((memoryview(frame.header()), memoryview(frame.body)))
+        self._outgoing.extend(map(memoryview, frame.buffers()))
         if idle:
             self._flush()
             if self._outgoing:

@@ -63,9 +63,9 @@ def chunk_of(task: str, lines: Sequence[bytes], *, light: bool, **order: Any) ->
         "limit": 0,
         "light": light,
     }
-    body = json.dumps(said | order).encode() + b"\n" + b"".join(line + b"\n" for line in lines)
-    frame = Frame(Kind.CHUNK, body, 7, 100, len(lines))
-    return frame.header() + frame.body
+    head = json.dumps(said | order).encode()
+    frame = Frame(Kind.CHUNK, b"".join(line + b"\n" for line in lines), 7, 100, len(lines), head=head)
+    return b"".join(frame.buffers())
 
 
 @contextmanager

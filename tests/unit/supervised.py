@@ -122,7 +122,7 @@ class ModelWorker:
     def _report(self, given: Given) -> None:
         if self._buffer:
             first, count = self._buffer[0], len(self._buffer)
-            self.pipe.append(Frame(Kind.PART, b"\n", given.chunk.id, first, count))
+            self.pipe.append(Frame(Kind.PART, b"", given.chunk.id, first, count))
             self._buffer = []
 
     def _step(self, given: Given, now: float) -> None:

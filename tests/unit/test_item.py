@@ -51,7 +51,7 @@ def lines_of_a_worker(items: list[dict[str, Any]], key_field: str | None, attemp
         else:
             report.succeeded(index, line, line, 0.0)
     report.flush()
-    return b"".join(frame.body.partition(b"\n")[2] for frame in sent if frame.kind is Kind.PART)
+    return b"".join(part for frame in sent for part in (frame.body, *frame.more))
 
 
 @given(

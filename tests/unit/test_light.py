@@ -68,7 +68,7 @@ def told(frames: list[Frame]) -> dict[str, Any]:
     for before, after in pairwise(parts):
         assert after.first >= before.first + before.count
     return {
-        "lines": _TIME.sub(b"", b"".join(frame.body.partition(b"\n")[2] for frame in parts)),
+        "lines": _TIME.sub(b"", b"".join(frame.body for frame in parts)),
         "failed": sum(frame.failed for frame in parts),
         "count": sum(frame.count for frame in parts),
         "rest": [
@@ -142,7 +142,7 @@ def test_an_item_that_takes_long_says_how_long(worker: LoneWorker) -> None:
     """A clock is read for each, though they run together."""
     frames = worker.run("turned", [b"1", b'"slow"', b"2"], light=True)
 
-    lines = [json.loads(line) for frame in frames for line in frame.body.splitlines()[1:]]
+    lines = [json.loads(line) for frame in frames for line in frame.body.splitlines()]
     assert lines[1]["duration_ms"] >= 2
 
 
@@ -163,7 +163,7 @@ def test_a_mark_is_no_older_than_a_millisecond_when_an_item_starts(worker: LoneW
     worker.marks.meant.value = worker.marks.mark.value
     os.kill(_pid_of(worker), SIGNAL)
 
-    lines = [json.loads(line) for frame in worker.reports() for line in frame.body.splitlines()[1:]]
+    lines = [json.loads(line) for frame in worker.reports() for line in frame.body.splitlines()]
     assert [line.get("error", {}).get("kind") for line in lines] == [None, None, "timeout"]
 
 
@@ -188,7 +188,7 @@ def test_a_cancelled_item_has_no_result_and_those_before_it_do(worker: LoneWorke
     eventually(lambda: worker.marks.read(worker.marks.mark.value)[1] == 0, 5, "the item runs")
     os.kill(_pid_of(worker), SIGNAL)
 
-    lines = [json.loads(line) for frame in worker.reports() for line in frame.body.splitlines()[1:]]
+    lines = [json.loads(line) for frame in worker.reports() for line in frame.body.splitlines()]
 
     worker.marks.clear()
     assert [line["output"] for line in lines] == [1, 2]

@@ -72,7 +72,7 @@ class SlotMachine(RuleBasedStateMachine):
         chunk = Chunk(number, "t", b"{}", first, count, lines, timeout_seconds=timeout, **options)
         self.accounts[number] = Account(chunk, self.now, cut_short=self.worker.leaving)
         frame = self.slot.give(chunk, self.now)
-        order = json.loads(frame.body.partition(b"\n")[0])
+        order = json.loads(frame.head)
         assert self.worker.marks.limits[order["limit"]].value == NO_LIMIT
         self.worker.take(chunk, order["limit"])
 

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from workers.wire import HEADER, NO_LIMIT, SLOT_BYTES, Frame, FrameReader, Kind, Marks, ProtocolError
 
 words = st.integers(0, 2**32 - 1)
-frames = st.builds(Frame, st.sampled_from(Kind), st.binary(max_size=60), words, words, words, words)
+texts = st.binary(max_size=60)
+frames = st.builds(Frame, st.sampled_from(Kind), texts, words, words, words, words, texts)
 
 
 def stream_of(sent: list[Frame]) -> bytes:
-    return b"".join(frame.header() + frame.body for frame in sent)
+    return b"".join(part for frame in sent for part in frame.buffers())
 
 
 @given(sent=st.lists(frames, max_size=8), cuts=st.lists(st.integers(0, 700), max_size=12))
@@ -42,6 +43,14 @@ def test_a_frame_comes_with_its_last_byte(sent: list[Frame]) -> None:
         assert list(reader.feed(last)) == [frame]
 
 
+@given(parts=st.lists(texts))
+def test_a_body_may_be_sent_in_parts(parts: list[bytes]) -> None:
+    """What comes is one body."""
+    (frame,) = FrameReader().feed(stream_of([Frame(Kind.PART, head=b"head", more=tuple(parts))]))
+
+    assert (frame.head, frame.body) == (b"head", b"".join(parts))
+
+
 @given(chunk_id=st.integers(0, 2**40))
 def test_a_chunks_number_may_outgrow_its_word(chunk_id: int) -> None:
     """What travels is its lower 32 bits, in the header and in the mark alike."""
@@ -54,7 +63,7 @@ def test_a_length_over_the_limit_is_never_waited_for() -> None:
     """It is refused as soon as the header is there; what came before it is delivered."""
     good = Frame(Kind.PART, b"x" * 10)
     reader = FrameReader(body_bytes_max=10)
-    feed = reader.feed(stream_of([good]) + HEADER.pack(11, Kind.PART, 0, 0, 0, 0))
+    feed = reader.feed(stream_of([good]) + HEADER.pack(5, 6, Kind.PART, 0, 0, 0, 0))
 
     assert next(feed) == good
     with pytest.raises(ProtocolError, match="11 bytes"):
@@ -65,7 +74,7 @@ def test_a_length_over_the_limit_is_never_waited_for() -> None:
 def test_a_kind_that_does_not_exist_is_refused(kind: int) -> None:
     """Whatever wrote it, it was not our worker."""
     with pytest.raises(ProtocolError, match=f"kind {kind}"):
-        list(FrameReader().feed(HEADER.pack(0, kind, 0, 0, 0, 0)))
+        list(FrameReader().feed(HEADER.pack(0, 0, kind, 0, 0, 0, 0)))
 
 
 @given(chunk_id=words, position=st.integers(0, 2**32 - 2))
