@@ -26,7 +26,6 @@ from workers.limits import ChildLimits, rss_bytes
 from workers.report import (
     DECODE_ERRORS,
     LINE_BYTES_MAX,
-    LONG_BYTES,
     InvalidInput,
     InvalidOutput,
     Line,
@@ -34,6 +33,7 @@ from workers.report import (
     Report,
     TooLarge,
     Work,
+    lines_of,
 )
 from workers.task import TaskSpec
 from workers.wire import LEAVING, Frame, Kind, Marks
@@ -159,18 +159,6 @@ def encode(spec: TaskSpec, files: list[str], value: object) -> bytes:
         except msgspec.DecodeError:
             raise InvalidOutput("NaN and infinity have no form in JSON; return null instead") from None
     return text
-
-
-def lines_of(frame: Frame) -> Sequence[Line]:
-    """The lines of a chunk's items; large ones are not copied for it."""
-    body = frame.body
-    if len(body) < frame.count * LONG_BYTES:
-        return bytes(body).split(b"\n")[:-1]  # what follows the last newline is nothing
-    whole, lines, start = memoryview(body), [], 0
-    while (end := body.find(b"\n", start)) >= 0:
-        lines.append(whole[start:end])
-        start = end + 1
-    return lines
 
 
 class Runner:

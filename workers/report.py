@@ -3,7 +3,7 @@
 Invariant: results leave in the order of their items, and a line's members stand in the promised order.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,6 +194,18 @@ class Work:
         """Whether the items are all there is to a call, and the outputs to a line."""
         order = self.order
         return order.attempt == 1 and order.key_field is None and not order.params
+
+
+def lines_of(frame: Frame) -> Sequence[Line]:
+    """The lines of a chunk's items; large ones are not copied for it."""
+    body = frame.body
+    if len(body) < frame.count * LONG_BYTES:
+        return bytes(body).split(b"\n")[:-1]  # what follows the last newline is nothing
+    whole, lines, start = memoryview(body), [], 0
+    while (end := body.find(b"\n", start)) >= 0:
+        lines.append(whole[start:end])
+        start = end + 1
+    return lines
 
 
 RETRIED = frozenset({"exception", "timeout", "out_of_memory"})
