@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from app.domain.digest import is_telling
-from app.domain.item import Block, Segment, files_named
+from app.domain.item import Block, Segment, files_named, strips
 from app.domain.job import Counts, Job, Options, Status
 from app.service.intake import LineCutter
 from app.service.items import BlockReader
@@ -88,7 +88,11 @@ def profile() -> Table:
     pieces = [body[at : at + BODY_BYTES] for at in range(0, len(body), BODY_BYTES)]
     table.measure("loop", "fingerprint", lambda: [hashlib.sha256(piece) for piece in pieces])
     blocks = table.measure("loop", "intake: cut at newlines", lambda: cut(pieces))
-    table.measure("loop", "intake: files that items name", lambda: files_named(*(b.lines for b in blocks)))
+    table.measure(
+        "loop",
+        "intake: files that items name",
+        lambda: list(map(files_named, strips(*(b.lines for b in blocks)))),
+    )
     with TemporaryDirectory(prefix="millpond-profile-") as directory:
         asyncio.run(_through(table, blocks, Path(directory)))
     return table

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from app.domain.digest import is_telling
-from app.domain.item import Block, Segment, files_named
+from app.domain.item import Block, Segment, files_named, strips
 from app.stores.sqlite import SqliteStore
 from bench.payloads import texts_of
 from bench.profile import BODY_BYTES, Table, a_job, cut, frames_of, through_a_socket
@@ -28,7 +28,11 @@ def profile() -> Table:
     table.measure("both", "sent by a client, and read here", lambda: through_a_socket(_parts(pieces)))
     table.measure("loop", "fingerprint", lambda: [hashlib.sha256(piece) for piece in pieces])
     blocks = table.measure("loop", "intake: cut at newlines", lambda: cut(pieces))
-    table.measure("loop", "intake: files that items name", lambda: files_named(*(b.lines for b in blocks)))
+    table.measure(
+        "loop",
+        "intake: files that items name",
+        lambda: list(map(files_named, strips(*(b.lines for b in blocks)))),
+    )
     with TemporaryDirectory(prefix="millpond-profile-") as directory:
         store = SqliteStore(Path(directory, "profile.sqlite"))
         store.open()

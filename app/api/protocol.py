@@ -10,6 +10,7 @@ from asyncio import TimerHandle
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.problems import problem
@@ -71,6 +72,19 @@ class Protocol(HttpToolsProtocol):
             head.read_bytes += len(data)
             if head.read_bytes > HEAD_BYTES_MAX:
                 self._refuse_head()
+
+    def on_body(self, body: bytes) -> None:
+        """What is read at once is passed on as it is; uvicorn would copy it twice."""
+        cycle = self.cycle
+        if not cycle.body and not cycle.response_complete:
+            cycle.body = body  # type: ignore[assignment]  # all that is done with it is to make `bytes` of it
+            if len(body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
+            return
+        if isinstance(cycle.body, bytes):
+            cycle.body = bytearray(cycle.body)
+        super().on_body(body)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -104,7 +104,10 @@ class _Submission:
         self._validate_only = validate_only
         self._check = strict or validate_only
         """Whether each item is to be checked before anything is started."""
-        self._digest = hashlib.sha256(msgspec.json.encode([job_id, sorted(query.items())]))
+        self._digest = None
+        """Of all that was sent, if it may be sent again: under a new id it is always another job."""
+        if self._job_id is not None or self._key is not None:
+            self._digest = hashlib.sha256(msgspec.json.encode([job_id, sorted(query.items())]))
 
     async def take_json(self) -> Accepted | Checked:
         if self._query:
@@ -150,8 +153,13 @@ class _Submission:
 
     async def _digested(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for data in pieces:
-            self._digest.update(data)
+            self._note(data)
             yield data
+
+    def _note(self, data: bytes) -> None:
+        """This is part of what was sent."""
+        if self._digest is not None:
+            self._digest.update(data)
 
     async def take_lines(self) -> Accepted | Checked:
         options = SubmitOptions.parse(self._option_values(self._query), of_query=True)
@@ -167,7 +175,7 @@ class _Submission:
                         await examination.add([block], partial(by_line, block.first, cutter.numbers))
 
             async for data in body.chunks(self._request):
-                self._digest.update(data)
+                self._note(data)
                 await add(cutter.feed(data))
             await add(cutter.finish())
             await examination.finish()
@@ -185,7 +193,7 @@ class _Submission:
             form = await reader.read(taking.metered(body.chunks(self._request)))
         query.refuse_twice([*self._query, *form.fields])
         options = SubmitOptions.parse(self._option_values({**self._query, **form.fields}), of_query=True)
-        self._digest.update(msgspec.json.encode([form.fields, [(file.id, file.name) for file in form.files]]))
+        self._note(msgspec.json.encode([form.fields, [(file.id, file.name) for file in form.files]]))
         draft = self._draft(options, of_query=True)
         blocks = self._file_items(self._context.jobs.task(options.task), form)
         if self._check:
@@ -218,7 +226,7 @@ class _Submission:
             task=options.task,
             options=options.options(task, settings.retention_seconds, settings.failure_retention_seconds),
             params=options.params,
-            fingerprint=self._digest.hexdigest(),
+            fingerprint=self._digest.hexdigest() if self._digest is not None else None,
             job_id=self._job_id,
             idempotency_key=self._key,
             label=options.label,

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import msgspec
 
 from app.domain.errors import Fault, Invalid, Malformed, TooLarge
-from app.domain.item import Block, holds
+from app.domain.item import Block, holds, number_of_lines
 from app.domain.not_json import why
 
 BLOCK_BYTES = 256 << 10
 BLOCK_ITEMS, LARGE_BLOCK_BYTES = 16, 768 << 10
 """A block of fewer items may be larger: what is done for each block is then done for more of them."""
 PART_BYTES = 32 << 10
+LONG_BYTES = 4 << 10
+"""Lines of so many bytes are looked at one by one."""
 _BLANK = re.compile(rb"^(?:[ \t\r]*+\n)++", re.MULTILINE)
 _WHITE = (b"\n", b" ", b"\t", b"\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -35,7 +37,7 @@ class LineCutter:
 
     def __init__(self, item_bytes_max: int) -> None:
         self._item_bytes_max = item_bytes_max
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | memoryview] = []
         self._size = 0
         self._open = 0
         """Bytes of the last line, whose end is still to come."""
@@ -62,9 +64,9 @@ class LineCutter:
         self._size += len(data)
         self._open = len(data) - end if end else self._open + len(data)
         if end and self._size >= self._wanted:
-            self._parts.append(data[:end])
+            self._parts.append(memoryview(data)[:end])
             lines = self._joined()
-            self._parts, self._size = [data[end:]], self._open
+            self._parts, self._size = [memoryview(data)[end:]], self._open
             yield from self._blocks(lines)
         else:
             self._parts.append(data)
@@ -100,15 +102,18 @@ class LineCutter:
             for number, text in enumerate(lines.split(b"\n"), start=self._lines + 1):
                 if len(text) > self._item_bytes_max:
                     self._refuse(number, len(text))
-        for part in _parts(lines) if _may_be_blank(lines) else (lines,):
-            yield from self._block(part)
+        if not _may_be_blank(lines):
+            yield from self._block(lines, lines)
+            return
+        for part in _parts(lines):
+            yield from self._block(part, _BLANK.sub(b"", part) if _may_be_blank(part) else part)
 
-    def _block(self, lines: bytes) -> Iterator[Block]:
-        self._last, self._before = lines, self._lines
-        self._lines += lines.count(b"\n")
-        if _may_be_blank(lines):
-            lines = _BLANK.sub(b"", lines)
-        if count := lines.count(b"\n"):
+    def _block(self, sent: bytes, lines: bytes) -> Iterator[Block]:
+        """A block of these lines, which are those that were sent without the blank ones."""
+        self._last, self._before = sent, self._lines
+        count = number_of_lines(lines)
+        self._lines += count if lines is sent else sent.count(b"\n")
+        if count:
             yield Block(self.count, count, lines)
             self.count += count
             self._wanted = min(max(BLOCK_BYTES, BLOCK_ITEMS * len(lines) // count), LARGE_BLOCK_BYTES)
@@ -131,9 +136,15 @@ def _parts(lines: bytes) -> Iterator[bytes]:
 
 def _may_be_blank(lines: bytes) -> bool:
     """Whether any line begins with white space, as a blank one would."""
-    return lines.startswith(_WHITE) or any(
-        white in lines and holds(lines, b"\n" + white, rare=b"\n") for white in _WHITE
-    )
+    start = 0
+    while not lines.startswith(_WHITE, start):
+        end = lines.find(b"\n", start) + 1
+        if end in (0, len(lines)):
+            return False
+        if end - start < LONG_BYTES:  # so are others, likely: all of them are looked at together
+            return any(white in lines and holds(lines, b"\n" + white, rare=b"\n") for white in _WHITE)
+        start = end
+    return True
 
 
 def split_array(array: bytes | memoryview, item_bytes_max: int) -> list[Block]:

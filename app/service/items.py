@@ -5,7 +5,7 @@ Invariant: what is kept is bounded in bytes for all jobs together; what is dropp
 
 from collections import OrderedDict
 
-from app.domain.item import Block, cut
+from app.domain.item import Block, cut, number_of_lines
 from app.domain.store import JobStore
 
 CACHE_BYTES = 64 << 20
@@ -76,7 +76,7 @@ class BlockReader:
         )
         if end - start > bytes_max and count > 1:
             end = max(lines.rfind(b"\n", start, start + bytes_max), lines.find(b"\n", start)) + 1
-            count = lines.count(b"\n", start, end)
+            count = number_of_lines(lines, start, end)
         self._index, self._offset = index + count, end
         return lines[start:end], count
 
@@ -89,7 +89,7 @@ def _cut_about(lines: bytes, start: int, wanted: int, left: int, exactly: bool) 
     guess = start + wanted * (len(lines) - start) // left
     for _ in range(_GUESSES_MAX):
         end = lines.rfind(b"\n", start, guess) + 1
-        count = lines.count(b"\n", start, end)
+        count = number_of_lines(lines, start, end)
         if 0 < count <= wanted:
             return end, count
         if count == 0:

@@ -46,7 +46,8 @@ class Draft:
     task: str
     options: Options
     params: Mapping[str, Any]
-    fingerprint: str
+    fingerprint: str | None = None
+    """Of all that was sent; there must be one if an id or a key was chosen."""
     job_id: str | None = None
     """The caller's own id, if it chose one."""
     idempotency_key: str | None = None
@@ -365,7 +366,7 @@ class Jobs:
         if await self._sight.job(job_id) is None:
             raise await self._sight.absent(job_id)
 
-    async def _expired(self, job_id: str, fingerprint: str) -> bool:
+    async def _expired(self, job_id: str, fingerprint: str | None) -> bool:
         """Whether there was a job under this id, of the same content, whose retention is over."""
         tombstone = await self._sight.tombstone(job_id)
         return tombstone is not None and tombstone.fingerprint == fingerprint

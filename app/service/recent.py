@@ -10,6 +10,8 @@ from app.domain.item import Page, Segment
 
 JOB_BYTES_MAX = 4 << 20
 ALL_BYTES_MAX = 32 << 20
+ALONE_BYTES = 256 << 10
+"""What is so large is a page as it is: to put more to it would copy it."""
 
 
 @dataclass(slots=True)
@@ -47,7 +49,7 @@ class Recent:
         count = size = 0
         for segment in self._segments:
             if segment.done_before == after + count:
-                if parts and size + len(segment.lines) > bytes_max:
+                if parts and (size >= ALONE_BYTES or size + len(segment.lines) > bytes_max):
                     break
                 parts.append(segment.lines)
                 count += segment.count

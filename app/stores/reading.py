@@ -8,7 +8,7 @@ segments, from the covering index alone; and while the job runs only the gapless
 import sqlite3
 from collections.abc import Iterator
 
-from app.domain.item import Outcome, Page, Segment, View, take
+from app.domain.item import Outcome, Page, Segment, View, number_of_lines, take
 from app.domain.store import Extent
 
 _BEFORE: dict[Outcome | None, str] = {
@@ -134,7 +134,7 @@ def _within(lines: bytes, count: int, bytes_max: int, *, first: bool) -> tuple[b
     end = lines.rfind(b"\n", 0, max(0, bytes_max)) + 1
     if end == 0 and first:
         end = lines.find(b"\n") + 1
-    return lines[:end], lines.count(b"\n", 0, end)
+    return lines[:end], number_of_lines(lines, 0, end)
 
 
 def _by_completion(

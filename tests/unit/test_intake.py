@@ -10,13 +10,30 @@ from hypothesis import strategies as st
 
 from app.domain.errors import Invalid, Malformed, TooLarge
 from app.domain.item import Block
-from app.service.intake import BLOCK_BYTES, LARGE_BLOCK_BYTES, LineCutter, blocks_of, split_array
+from app.service.intake import BLOCK_BYTES, LARGE_BLOCK_BYTES, LONG_BYTES, LineCutter, blocks_of, split_array
 
 ITEM_BYTES_MAX = 1 << 20
 MARK = b"\xef\xbb\xbf"
 
+LONG = b'"%b"' % (b"x" * LONG_BYTES)
 bodies = st.lists(
-    st.sampled_from([b"1", b'"a b"', b" ", b"\t", b"\r", b"\n", b"\r\n", b"\n\n", b"\x0b", b"\x0c", MARK])
+    st.sampled_from(
+        [
+            b"1",
+            b'"a b"',
+            b" ",
+            b"\t",
+            b"\r",
+            b"\n",
+            b"\r\n",
+            b"\n\n",
+            b"\x0b",
+            b"\x0c",
+            MARK,
+            LONG,
+            LONG + b"\n",
+        ]
+    )
 ).map(b"".join)
 cuts = st.lists(st.integers(0, 40), max_size=4)
 json_values = st.recursive(

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.domain.item import (
@@ -22,6 +22,8 @@ from app.domain.item import (
     holes,
     is_failure,
     key_of,
+    number_of_lines,
+    strips,
     take,
 )
 from workers.report import Order, Report
@@ -179,6 +181,38 @@ def test_a_file_is_seen_however_its_name_is_written() -> None:
     assert files_named(f'["{escaped}"]\n'.encode()) == [name]
     assert files_named(f'["{name.replace("s", chr(92) + "u0073")}"]'.encode()) == [name]
     assert files_named(b'"sha256-00"', rb'"\\u0073ha256-"') == []
+
+
+@given(
+    st.lists(st.sampled_from([b"1\n", b"\n", b"x" * 4095 + b"\n", b"x" * 9000 + b"\n", b"x"]), max_size=12),
+    st.data(),
+)
+def test_lines_are_counted_and_cut_however_long_they_are(parts: list[bytes], data: st.DataObject) -> None:
+    """Long ones are looked for one by one, short ones together."""
+    text = b"".join(parts)
+    start, stop = sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))
+    most = data.draw(st.integers(0, 13))
+
+    assert number_of_lines(text, start, stop) == text.count(b"\n", start, stop)
+    assert number_of_lines(text) == text.count(b"\n")
+    lines = text[start:].split(b"\n")
+    taken = b"".join(line + b"\n" for line in lines[:most]) if most < len(lines) else text[start:]
+    assert cut(text, start, most) == start + len(taken)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "escaped", "x"]), max_size=3), st.integers(0, 600_000))
+@settings(deadline=None)
+def test_files_are_found_in_every_part_of_a_large_text(names: list[str], size: int) -> None:
+    """Wherever it is cut, and though texts that name none are left out."""
+    words = {name: b"sha256-" + name.encode() * 64 for name in "ab"}
+    words["x"] = b"-"
+    words["escaped"] = b"\\u0073ha256-" + b"c" * 64
+    filler = b"y" * size
+    text = filler + filler.join(words[name] for name in names) + filler
+
+    found = {name for strip in strips(text) for name in files_named(strip)}
+
+    assert found == {f"sha256-{name[:1].replace('e', 'c') * 64}" for name in names if name != "x"}
 
 
 @given(
