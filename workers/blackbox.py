@@ -45,14 +45,14 @@ class Recorder:
         sys.stderr = _unbuffered(2)
         os.lseek(fd, LOG_START, os.SEEK_SET)  # 1 and 2 share this position
         self._log = fd
-        self.first = memoryview(mmap.mmap(fd, STACK_BYTES))[LOG_START:]
-        """One byte, which is 0 while nothing was printed; for who has no time to ask `printed`."""
+        self.first = ctypes.c_ubyte.from_buffer(mmap.mmap(fd, STACK_BYTES), LOG_START)
+        """False while nothing was printed; for who has no time to ask `printed`, or to look up an index."""
         # A position of its own in the same memory.
         self.stack_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDWR)
 
     def printed(self) -> bool:
         """Whether there is anything since `take`, from Python, from C or from a child; costs next to nothing."""
-        return self.first[0] != 0
+        return bool(self.first)
 
     def take(self) -> str:
         """What was printed since the last time, shortened; empty if nothing."""
@@ -60,7 +60,7 @@ class Recorder:
             return ""
         text = _log(self._log)
         os.ftruncate(self._log, STACK_BYTES)
-        self.first[0] = 0
+        self.first.value = 0
         os.lseek(self._log, LOG_START, os.SEEK_SET)
         return text
 

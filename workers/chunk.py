@@ -21,7 +21,7 @@ from workers.context import HERE, Here
 from workers.describe import describe_exception
 from workers.files import File
 from workers.interrupt import Interrupter, Why
-from workers.light import PLAIN, STRETCH_ITEMS, Stretch, decoded, valid
+from workers.light import CALLER, PLAIN, STRETCH_ITEMS, Stretch, decoded, valid
 from workers.limits import ChildLimits, rss_bytes
 from workers.report import (
     DECODE_ERRORS,
@@ -175,7 +175,7 @@ class Runner:
         self._specs = specs
         self._marks = marks
         self._recorder = recorder
-        self._interrupter = Interrupter(marks, recorder)
+        self._interrupter = Interrupter(marks, recorder, CALLER)
         self._send = send
         self._limits = limits
         self._items = 0
@@ -207,7 +207,8 @@ class Runner:
         many, count = work.spec.many, work.frame.count
         if many is None or not work.plain or self._items + count >= self._limits.items_max:
             return False
-        items = decoded(body, count)
+        exact = decoded(body, count, work.spec.exact) if work.spec.exact else None
+        items = decoded(body, count) if exact is None else exact
         if items is None:
             return False
         stretch = Stretch(
@@ -216,7 +217,8 @@ class Runner:
         lines: Sequence[Line] = ()
         for position in range(0, count, STRETCH_ITEMS):
             part = slice(position, position + STRETCH_ITEMS)
-            if (values := valid(many, items[part])) is not None:
+            values = items[part] if items is exact else valid(many, items[part])
+            if values is not None:
                 goes_on = stretch.run(values, position)
                 self._items += len(values)
                 self._took(work.report, 0.0)

@@ -11,7 +11,7 @@ import faulthandler
 import signal
 import sys
 from enum import IntEnum
-from types import FrameType
+from types import CodeType, FrameType
 
 from workers.blackbox import Recorder
 from workers.wire import Marks
@@ -31,10 +31,12 @@ class ItemCancelled(BaseException):
 class Interrupter:
     """Raises in the item that runs, when it is told to."""
 
-    def __init__(self, marks: Marks, recorder: Recorder) -> None:
+    def __init__(self, marks: Marks, recorder: Recorder, between: CodeType) -> None:
+        """While `between` itself runs, open or not, it is between two items, and none is interrupted."""
         self._marks = marks
+        self._between = between
         self.open = False
-        """Whether the task's own code is running."""
+        """Whether the task's own code is running, or that between two items."""
         self.hit: Why | None = None
         """Why the item that runs was interrupted."""
         self.signalled = False
@@ -54,11 +56,13 @@ class Interrupter:
         self._recorder.forget_stack()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del number
         marks = self._marks
         self.signalled = True
         marks.heard.value = marks.meant.value
         if not self.open or marks.meant.value != marks.mark.value:
+            return
+        if frame is not None and frame.f_code is self._between:
             return
         self.open = False
         self.hit = Why(marks.why.value)

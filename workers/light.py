@@ -10,7 +10,7 @@ that runs that took long, and an interruption that is meant for the mark is mean
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from workers.blackbox import Recorder
 from workers.interrupt import Interrupter, Why
 from workers.report import DECODE_ERRORS, LINE_BYTES_MAX, SHOWN_SECONDS, Report, Work
+from workers.task import EXACT
 from workers.wire import BLOCK_ITEMS, Marks
 
 STRETCH_ITEMS = 256
@@ -28,6 +29,9 @@ PLAIN = frozenset({int, bool, str, type(None)})
 _OUR_FRAMES = 1
 
 _decode_lines = msgspec.json.Decoder().decode_lines
+_decode_exactly: Mapping[type, Callable[[bytes | bytearray], list[Any]]] = {
+    kind: msgspec.json.Decoder(kind).decode_lines for kind in EXACT
+}
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
@@ -36,10 +40,10 @@ class _Line(msgspec.Struct, gc=False):
     output: Any
 
 
-def decoded(lines: bytes | bytearray, count: int) -> list[Any] | None:
-    """The items of so many lines; None if one of them is not JSON."""
+def decoded(lines: bytes | bytearray, count: int, exact: type | None = None) -> list[Any] | None:
+    """The items of so many lines; None if one of them is not JSON, or not of the type that all are to have."""
     try:
-        items: list[Any] = _decode_lines(lines)
+        items: list[Any] = _decode_lines(lines) if exact is None else _decode_exactly[exact](lines)
     except DECODE_ERRORS:
         return None
     # An item may span lines, and blank ones are passed over: only if neither occurs are there as many.
@@ -107,22 +111,22 @@ class Stretch:
         now = began = clock()
         due = began + SHOWN_SECONDS
         try:
+            interrupter.open = True
             for value in values:
                 began = now
-                interrupter.open = True
                 output = function(value)
                 if type(output) is not kind:
                     kind, output = self._seen(output)
-                interrupter.open = False
                 append(output)
                 now = clock()
-                if now >= due or printed[0]:
+                if now >= due or printed:
                     break
+            interrupter.open = False
         except BaseException as error:
             interrupter.open = False
             self._put()
             return self._failed(error, clock() - now)
-        if now >= due or printed[0]:
+        if now >= due or printed:
             self._ended_notably(now - began)
         if interrupter.signalled:
             interrupter.settle()
@@ -207,3 +211,7 @@ class Stretch:
 
 def _is_float(output: Any) -> bool:
     return type(output) is float
+
+
+CALLER = Stretch._block.__code__
+"""What runs between two items."""

@@ -28,6 +28,9 @@ PoolName = Literal["cpu", "io"]
 COROUTINES_MAX = 100
 """How many items of an `async def` task run side by side in a worker."""
 
+EXACT: tuple[type, ...] = (int, float, str)
+"""What is JSON of one of these types is taken as a parameter of that type without further ado."""
+
 _MARK = "__millpond_task__"
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -132,6 +135,8 @@ class TaskSpec:
     """The first parameter alone, if it is all that a call needs."""
     many: TypeAdapter[list[Any]] | None
     """Many first parameters at once, if that runs no code but the validator's own, and none may be an object."""
+    exact: type | None
+    """The type of these, if it is in `EXACT`."""
     takes_whole_item: bool
     """One parameter that admits objects: the item is its value, whatever it is."""
 
@@ -167,7 +172,8 @@ class TaskSpec:
         whole = len(fields) == 1 and objects
         simple = first is not None and (whole or not objects) and _is_plain(first.core_schema)
         many = TypeAdapter(list[hint]) if simple else None  # type: ignore[valid-type]
-        return cls(name, function, options, parameters, arguments, output, first, many, whole)
+        exact = next((kind for kind in EXACT if simple and hint is kind), None)
+        return cls(name, function, options, parameters, arguments, output, first, many, exact, whole)
 
     @property
     def is_coroutine(self) -> bool:

@@ -142,7 +142,7 @@ SLOT_BYTES = 64
 _WORDS = 7
 NO_LIMIT = 0xFFFFFFFF
 NO_ITEM = 0
-BLOCK_ITEMS = 32
+BLOCK_ITEMS = 64
 """Of a light chunk, so many items share the mark of the first."""
 
 

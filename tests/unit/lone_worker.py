@@ -19,6 +19,7 @@ from workers.limits import ChildLimits
 from workers.task import discover
 from workers.wire import SLOT_BYTES, Frame, FrameReader, Kind, Marks
 
+CHUNK_ID = 7
 _READ_BYTES = 1 << 16
 
 
@@ -64,7 +65,7 @@ def chunk_of(task: str, lines: Sequence[bytes], *, light: bool, **order: Any) ->
         "light": light,
     }
     head = json.dumps(said | order).encode()
-    frame = Frame(Kind.CHUNK, b"".join(line + b"\n" for line in lines), 7, 100, len(lines), head=head)
+    frame = Frame(Kind.CHUNK, b"".join(line + b"\n" for line in lines), CHUNK_ID, 100, len(lines), head=head)
     return b"".join(frame.buffers())
 
 

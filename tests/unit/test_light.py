@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.domain.suspicion import RANGES_MAX, Suspects
-from tests.unit.lone_worker import LoneWorker, a_lone_worker
+from tests.unit.lone_worker import CHUNK_ID, LoneWorker, a_lone_worker
 from tests.waiting import eventually
 from workers.interrupt import SIGNAL, Why
 from workers.light import decoded
@@ -22,7 +22,7 @@ from workers.wire import BLOCK_ITEMS, Frame, Kind
 MODULES = ("tests.unit.odd_tasks", "workers.tasks")
 ODD = [
     *("nan", "surrogate", "object", "exit", "wrong", "print", "stderr", "print and raise"),
-    *("slow", "flush", "same", "set", "progress", "forget"),
+    *("slow", "flush", "same", "set", "progress", "struck", "forget"),
 ]
 _TIME = re.compile(rb',"duration_ms":[0-9.]+')
 
@@ -95,6 +95,10 @@ def run_both_ways(worker: LoneWorker, task: str, lines: list[bytes], **order: An
     lines=lines_of(numbers),
     attempts=st.integers(1, 2),
 )
+@example("square", [b"-0", b" 7", b"%d" % 2**70, b"-%d" % 2**63, b"9" * 300] * 60, 1)
+@example("square", [b"1"] * 300 + [b"2.0", b"true", b'"3"'], 1)
+@example("counted", [b'"x"', b'"\\u00e9\\n"', b'"1.5"', b'""'] * 100, 1)
+@example("halved", [b"-0", b"4", b"%d" % 2**70, b"-0.0"] * 40, 1)
 @example("sqrt", [b"4"] * 40 + [b"-1"] + [b"1e308"] * 300, 1)
 @example("doubled", [b"%d" % n for n in range(600)], 1)
 def test_numbers_have_the_same_lines(
@@ -167,6 +171,18 @@ def test_a_mark_is_no_older_than_a_millisecond_when_an_item_starts(worker: LoneW
     assert [line.get("error", {}).get("kind") for line in lines] == [None, None, "timeout"]
 
 
+def test_a_signal_that_comes_between_two_items_interrupts_neither(worker: LoneWorker) -> None:
+    """The one that was meant has ended."""
+    worker.marks.why.value = Why.TIMEOUT
+    worker.marks.meant.value = (CHUNK_ID << 32) + 1
+
+    frames = worker.run("turned", [b'"x"', b'"struck"', b'"y"'], light=True, timeout_seconds=1.0)
+
+    worker.marks.clear()
+    lines = [json.loads(line) for frame in frames for line in frame.body.splitlines()]
+    assert [line.get("output") for line in lines] == ["x", "struck", "y"]
+
+
 def test_a_recalled_chunk_ends_after_the_block(worker: LoneWorker) -> None:
     """And says where: what was not begun is for another worker."""
     worker.send("turned", [b"1"] * BLOCK_ITEMS + [b'"flush"'] + [b"1"] * 5_000, light=True)
@@ -210,6 +226,9 @@ def test_items_are_decoded_only_if_each_is_a_line() -> None:
     assert decoded(b"[1\n,2]\n3\n4\n", 4) is None
     assert decoded(b"1\n\n2\n", 3) is None
     assert decoded(b"1 2\n", 1) is None
+    assert decoded(b"1\n2\n", 2, int) == [1, 2]
+    assert decoded(b"1\n\n2\n", 3, int) is None
+    assert decoded(b"1\n2.0\n", 2, int) is None
 
 
 def test_suspects_are_those_of_a_lost_range_and_in_the_end_all() -> None:
