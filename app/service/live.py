@@ -137,6 +137,16 @@ class LiveJob:
         return any(chunk.count for chunk in self.chunks.values())
 
     @property
+    def eager(self) -> bool:
+        """Whether something waits for its results to be stored: who asked, for the first one, or its own next items."""
+        return not self.job.counts.done or self.job.options.max_in_flight is not None or self.at_its_end
+
+    @property
+    def at_its_end(self) -> bool:
+        """Nothing is with a worker or waits for one."""
+        return not self._busy and not self._waiting
+
+    @property
     def over(self) -> bool:
         """Nothing more will run."""
         counts = self.job.counts

@@ -1,8 +1,9 @@
 """Puts results into the log.
 
 How it works: what comes in waits in a `_Batch`; one coroutine takes all that waits, of all jobs, writes it in one
-transaction, and only then lets counts change and readers know.  If the store fails, the batch waits on in front
-of what came meanwhile, and is tried again.
+transaction, and only then lets counts change and readers know.  That is at most once in `PAUSE_SECONDS`, for the
+CPU it takes is the items'; but at once for what something waits for.  If the store fails, the batch waits on in
+front of what came meanwhile, and is tried again.
 
 Invariant: a segment is written exactly once, in the order in which it came.
 """
@@ -23,6 +24,10 @@ from app.service.recent import Room
 
 STATUS_DELAY_SECONDS = 0.050
 """A change of status alone waits this long for results of its job to be written with."""
+PAUSE_SECONDS = 0.050
+"""From one write to the next, if all that waits are some more results of jobs that go on."""
+PAUSE_BYTES_MAX = 256 << 10
+"""More results than this do not wait for others."""
 RETRY_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 5.0
 """How long a caller waits for its change to be stored."""
@@ -78,8 +83,10 @@ class Writer:
         self._waiting = _Batch()
         self._touched: dict[str, LiveJob] = {}
         """Jobs that changed and may wait for results."""
-        self._timer: asyncio.TimerHandle | None = None
-        """When these are written without."""
+        self._timer: asyncio.Handle | None = None
+        """Writes these without, and results that wait for more, at `_due`."""
+        self._due = 0.0
+        self._wrote_at = -PAUSE_SECONDS
         self._wake = asyncio.Event()
         self._stopping = False
         self.trouble: ServiceError | None = None
@@ -105,7 +112,11 @@ class Writer:
         if files:
             self._waiting.files.setdefault(live.job.id, []).extend(files)
         self.bytes_waiting += len(segment.lines)
-        self._wake.set()
+        pause = self._wrote_at + PAUSE_SECONDS - self._clock.monotonic()
+        if pause <= 0 or live.eager or self.bytes_waiting >= PAUSE_BYTES_MAX:
+            self._wake.set()
+        else:
+            self._write_within(pause)
 
     def note(self, live: LiveJob, note: Note) -> None:
         self._waiting.notes.append(note)
@@ -121,8 +132,20 @@ class Writer:
             self._wake.set()
             return
         self._touched[live.job.id] = live
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(STATUS_DELAY_SECONDS, self._write_touched)
+        if live.at_its_end and self._waiting.segments:
+            self._wake.set()  # its last results are among these
+        else:
+            self._write_within(STATUS_DELAY_SECONDS)
+
+    def _write_within(self, seconds: float) -> None:
+        """Write what waits by then, and the jobs that changed."""
+        due = self._clock.monotonic() + seconds
+        if self._timer is not None:
+            if self._due <= due:
+                return
+            self._timer.cancel()
+        self._due = due
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._write_touched)
 
     def _write_touched(self) -> None:
         self._waiting.jobs |= self._touched
@@ -130,7 +153,7 @@ class Writer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting.jobs:
+        if self._waiting.jobs or self._waiting.segments:
             self._wake.set()
 
     async def written(self, live: LiveJob) -> None:
@@ -177,6 +200,7 @@ class Writer:
     async def _write(self) -> None:
         """Write all that waits in one transaction, then tell everybody."""
         batch, self._waiting = self._waiting, _Batch()
+        self._wrote_at = self._clock.monotonic()
         try:
             by_job: dict[str, list[Segment]] = {}
             for live, segment in batch.segments:

@@ -8,6 +8,7 @@ import pytest
 from app.domain.item import Page, Segment, View
 from app.service.admission import Limits
 from app.service.jobs import Jobs
+from app.service.writer import PAUSE_SECONDS
 from app.stores.memory import MemoryStore
 from tests.simulation.fate import Item
 from tests.simulation.scheduled import Scheduled, scheduled
@@ -18,10 +19,12 @@ class Counted(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
+        self.writes = 0
         self.without_results = 0
         self.pages = 0
 
     async def append_results(self, segments: Sequence[Segment], *rest: Any) -> None:
+        self.writes += 1
         self.without_results += not segments
         await super().append_results(segments, *rest)
 
@@ -40,6 +43,41 @@ def test_the_end_of_a_chunk_alone_is_not_written() -> None:
     scheduled(story, store)
 
     assert store.without_results <= 2
+
+
+def test_results_of_jobs_that_go_on_are_written_together() -> None:
+    """Two workers tell of theirs each 30 ms for three seconds, and half as often as they do, or less, is written."""
+    store = Counted()
+
+    async def story(service: Scheduled) -> None:
+        await service.end(await service.submit(*[30.0] * 200, chunksize=1))
+
+    scheduled(story, store)
+
+    assert store.writes <= 3.0 / PAUSE_SECONDS + 4
+
+
+@pytest.mark.parametrize("options", [{}, {"max_in_flight": 1}])
+def test_who_waits_for_a_result_does_not_wait_for_others(options: dict[str, Any]) -> None:
+    """Neither for the first one of a job, nor for its last, nor for one that the job's next item waits for."""
+    waited: list[float] = []
+
+    async def story(service: Scheduled) -> None:
+        busy = await service.submit(*[2.0] * 2_000, chunksize=1)
+        while busy.job.counts.done < 20:
+            await busy.bell.wait(busy.bell.rings, 3600.0)
+        for _ in range(20):
+            began = service.clock.monotonic()
+            live = await service.submit(1.0, 30.0, 1.0, chunksize=1, **options)
+            while not live.job.counts.done:
+                await live.bell.wait(live.bell.rings, 3600.0)
+            waited.append(service.clock.monotonic() - began - 0.001)
+            await service.end(live)
+            waited.append(service.clock.monotonic() - began - 0.032)
+
+    scheduled(story)
+
+    assert max(waited) < 0.7 * PAUSE_SECONDS
 
 
 @pytest.mark.parametrize("view", [View(), View("index"), View(outcome="failed"), View(outcome="succeeded")])
