@@ -6,6 +6,7 @@ from codecs import getincrementaldecoder
 from collections.abc import AsyncIterator
 
 from fastapi import Request
+from starlette.types import Message, Receive
 
 from app.domain.errors import Malformed, TooLarge, WrongMediaType
 
@@ -41,6 +42,36 @@ async def bounded(request: Request, bytes_max: int, hint: str) -> AsyncIterator[
 async def read(request: Request, bytes_max: int, hint: str) -> bytes:
     """The whole body, which is small.  TooLarge, with the hint, if it is not."""
     return b"".join([data async for data in bounded(request, bytes_max, hint)])
+
+
+async def small(request: Request, bytes_max: int) -> bytes | Request:
+    """The whole body, if it came at once, as it is, and is no larger than that, and UTF-8.
+
+    If not, the request, nothing of which was read.
+    """
+    first = await request.receive()
+    data = first.get("body", b"")
+    whole = first["type"] == "http.request" and not first.get("more_body")
+    if whole and len(data) <= bytes_max and "content-encoding" not in request.headers and _is_text(data):
+        return bytes(data)
+    return Request(request.scope, _from(first, request.receive))
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return data.isascii() or bool(data.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _from(first: Message, receive: Receive) -> Receive:
+    """The messages that `first` is the first of, and `receive` gives the others."""
+    ahead = [first]
+
+    async def receive_all() -> Message:
+        return ahead.pop() if ahead else await receive()
+
+    return receive_all
 
 
 async def text(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -21,7 +21,7 @@ from app.api.schemas import MEMBER_BYTES_MAX, SubmitOptions
 from app.domain.errors import Fault, Invalid, RequestError, WrongMediaType, shown
 from app.domain.item import Block
 from app.service.checking import Examination
-from app.service.cutting import Members, ObjectCutter
+from app.service.cutting import WHOLE_BYTES, Members, ObjectCutter, members_of
 from app.service.intake import LineCutter, blocks_of
 from app.service.jobs import Accepted, Draft
 from app.service.naming import named_in
@@ -143,7 +143,11 @@ class _Submission:
     async def _members(self) -> Members:
         """What the body has.  That it is too large, or not UTF-8, is told before what else may be wrong with it."""
         settings = self._context.settings
-        pieces = self._digested(body.text(body.bounded(self._request, settings.max_body_bytes, _JSONL_HINT)))
+        sent = await body.small(self._request, min(WHOLE_BYTES, settings.max_body_bytes))
+        if isinstance(sent, bytes):
+            self._digest.update(sent)
+            return members_of(sent, settings.max_item_bytes, MEMBER_BYTES_MAX)
+        pieces = self._digested(body.text(body.bounded(sent, settings.max_body_bytes, _JSONL_HINT)))
         try:
             return await ObjectCutter(settings.max_item_bytes, MEMBER_BYTES_MAX).cut(pieces)
         except RequestError:

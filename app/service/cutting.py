@@ -4,7 +4,8 @@ Invariant: items, members and refusals are those of the body as a whole, whereve
 here holds the loop for longer than a slice takes, whatever is sent.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -23,6 +24,8 @@ MEMBERS_MAX = 50
 MEMBER_BYTES_MAX = 16 << 10
 """Of a member that no limit of its own was given."""
 _ELEMENTS_AT_ONCE = 4_000
+
+_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +131,21 @@ class ObjectCutter:
     async def cut(self, pieces: AsyncIterator[bytes]) -> Members:
         """What the object has.  Malformed if it is none, Invalid if a name is there twice, or a member is too large."""
         window = Window(pieces)
-        try:
-            large = await window.fill(self._whole_bytes + 1) > self._whole_bytes
-            text = window.head(self._whole_bytes)
-            if large:
-                await self._object(window, Passage(window, self._slice_bytes))
-            else:
-                self._take(text)
-        except msgspec.ValidationError:
-            raise Malformed('The body must be an object: {"task": "…", "items": […]}.') from None
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise Malformed(f"The body is not JSON: {why(error, text)}.") from None
-        except NotJSON as error:
-            raise Malformed(f"The body is not JSON: {error.told}.") from None
+        large = await window.fill(self._whole_bytes + 1) > self._whole_bytes
+        text = window.head(self._whole_bytes)
+        if not large:
+            return self.cut_whole(text)
+        with _refusals(text):
+            await self._object(window, Passage(window, self._slice_bytes))
+        return self._members()
+
+    def cut_whole(self, text: bytes) -> Members:
+        """The same of a text that is at hand, and small."""
+        with _refusals(text):
+            self._take(text)
+        return self._members()
+
+    def _members(self) -> Members:
         if self._too_large:
             raise Invalid(f"{self._too_large[0].pointer}: {self._too_large[0].detail}.", self._too_large)
         return Members(self._values, self._items)
@@ -207,6 +212,36 @@ class ObjectCutter:
         (name,) = self._decode(b"{%b0}" % window.kept())
         window.let_go()
         return str(name)
+
+
+def members_of(text: bytes, item_bytes_max: int, bytes_max: Mapping[str, int]) -> Members:
+    """What an `ObjectCutter` finds in a text that is at hand, and small."""
+    try:
+        found = _decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        found = {}
+    if not found or len(found) > MEMBERS_MAX or _may_repeat(text, found):
+        return ObjectCutter(item_bytes_max, bytes_max).cut_whole(text)
+    values = {name: bytes(raw) for name, raw in found.items()}
+    return Members(values, values.pop("items", None))
+
+
+def _may_repeat(text: bytes, names: Iterable[str]) -> bool:
+    """Whether one of these may be the name of several members, of which a decoder shows the last."""
+    return b"\\" in text or any(text.count(b'"%b"' % name.encode()) > 1 for name in names)
+
+
+@contextmanager
+def _refusals(text: bytes) -> Iterator[None]:
+    """Malformed for an object that is not JSON; `text` is what it begins with."""
+    try:
+        yield
+    except msgspec.ValidationError:
+        raise Malformed('The body must be an object: {"task": "…", "items": […]}.') from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Malformed(f"The body is not JSON: {why(error, text)}.") from None
+    except NotJSON as error:
+        raise Malformed(f"The body is not JSON: {error.told}.") from None
 
 
 def _sample(text: bytes) -> bytes:

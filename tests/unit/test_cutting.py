@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.domain.errors import Invalid, Malformed, RequestError, TooLarge
 from app.domain.item import Block
-from app.service.cutting import Members, ObjectCutter, elements
+from app.service.cutting import Members, ObjectCutter, elements, members_of
 from app.service.intake import split_array
 
 ITEM_BYTES_MAX = 1_000
@@ -52,8 +52,13 @@ def lines_of(blocks: list[Block]) -> list[bytes]:
 
 def outcome(body: bytes, slice_bytes: int, whole_bytes: int, piece_bytes: int = 7) -> Any:
     """Members and items, or what is said against them."""
+    return told(lambda: cut(body, slice_bytes, whole_bytes, piece_bytes))
+
+
+def told(find: Callable[[], Members]) -> Any:
+    """The same of what is found."""
     try:
-        members = cut(body, slice_bytes, whole_bytes, piece_bytes)
+        members = find()
         values = {name: bytes(raw) for name, raw in members.values.items()}
         return values, members.items and lines_of(members.blocks(ITEM_BYTES_MAX))
     except RequestError as error:
@@ -119,6 +124,26 @@ def test_a_body_with_a_mistake_is_told_as_the_whole_is(
     sliced, whole = outcome(body, slice_bytes, 1), outcome(body, slice_bytes, WHOLE)
 
     assert sliced == whole or sliced[0] is whole[0] is Malformed
+
+
+names = st.sampled_from(['"items"', '"task"', '"t\\u0061sk"', '"a\\""', '"é"', '""', "1"])
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    members=st.lists(st.tuples(names, values.map(json.dumps)), max_size=4),
+    by=separators,
+    end=st.sampled_from(["}", "}", "}", " ", "} x"]),
+)
+@example([("items", "[]"), ("task", '"task"')], (",", ":"), "}")
+@example([(f'"{n}"', "1") for n in range(51)], (",", ":"), "}")
+def test_a_body_at_hand_is_taken_apart_as_one_that_comes(
+    members: list[tuple[str, str]], by: tuple[str, str], end: str
+) -> None:
+    """A name that is there twice, however it is written, is seen in both."""
+    body = ("{" + by[0].join(name + by[1] + value for name, value in members) + end).encode()
+
+    assert told(lambda: members_of(body, ITEM_BYTES_MAX, {})) == outcome(body, 20, WHOLE)
 
 
 @pytest.mark.parametrize("end", [b",", b",,1", b", 1,", b"]", b"]}", b"]}}"])
