@@ -53,6 +53,8 @@ def _declared(route: APIRoute) -> list[Any]:
 
 def pairs(request: Request) -> list[tuple[str, str]]:
     """The parameters in their order; Malformed if they are not UTF-8."""
+    if not request.scope["query_string"]:
+        return []
     try:
         text = request.scope["query_string"].decode("ascii")
         return parse_qsl(text, keep_blank_values=True, errors="strict")

@@ -394,6 +394,7 @@ class Dispatcher:
                 del self.live[live.job.id]
                 self._items.forget(live.job.id)
                 self._deadlines.forget(live)
+                live.end.ring()
             self._scheduler.refresh(live)  # stored results make room under `max_in_flight`
             live.bell.ring()
         self.bell.ring()

@@ -302,7 +302,7 @@ class Jobs:
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 break
-            await live.bell.wait(live.bell.rings, left)
+            await live.end.wait(live.end.rings, left)
             if live.job.status.finished:
                 return self._at_rest(live.job, live.recent)
         return await self.get(job_id)
@@ -317,6 +317,7 @@ class Jobs:
         self.closing.set()
         for live in self._dispatcher.live.values():
             live.bell.ring()
+            live.end.ring()
 
     async def results(
         self, job_id: str, view: View, after: int, lines_max: int, bytes_max: int = PAGE_BYTES_MAX

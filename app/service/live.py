@@ -72,6 +72,9 @@ class LiveJob:
         self.suspects = Suspects()
         self.recent = Recent()
         self.bell = Bell()
+        """Rings whenever something of it changes."""
+        self.end = Bell()
+        """Rings once it has finished."""
         self.rate = Rate.starting(now, job.counts.done)
         self.share: float | None = None
         """Of its pool's worker time, when it was last given some."""

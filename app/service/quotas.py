@@ -9,8 +9,8 @@ stays.
 
 import copy
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from app.domain.caller import ANYBODY, Caller
 from app.domain.clock import Clock
@@ -37,13 +37,29 @@ class _Stored:
 
 
 class Taking:
-    """What a caller is bringing right now.  Of a job that is complete, the items are the dispatcher's to count."""
+    """What a caller is bringing right now, while this is entered.
+
+    OverQuota at the entrance if there is no room for it.  Of a job that is complete, the items are the dispatcher's to
+    count.
+    """
 
     def __init__(self, quotas: "Quotas", jobs: int) -> None:
         self._quotas = quotas
         self.jobs = jobs
         self.items = 0
         self.size = 0
+
+    async def __aenter__(self) -> Self:
+        self._quotas.begin(self)  # counted before it is checked: others ask meanwhile
+        try:
+            await self._quotas.check_entering(self)
+        except BaseException:
+            self._quotas.end(self, taken=False)
+            raise
+        return self
+
+    async def __aexit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        self._quotas.end(self, taken=failure is None)
 
     async def add(self, items: int, size: int) -> None:
         """So many more items and bytes have come.  OverQuota if that is too much."""
@@ -105,34 +121,30 @@ class Quotas:
             raise _alone(f"{quota.stored_bytes_max} stored bytes", "Send less, or ask the operator for more.")
         await self._check_stored(0)
 
-    @asynccontextmanager
-    async def job(self) -> AsyncIterator[Taking]:
-        """Take a job.  OverQuota if there is no room for it."""
-        async with self._take(
-            Taking(self, 1)
-        ) as taking:  # counted before it is checked: others ask meanwhile
-            await self._check(0)
-            yield taking
+    def job(self) -> Taking:
+        """Take a job."""
+        return Taking(self, 1)
 
-    @asynccontextmanager
-    async def file(self) -> AsyncIterator[Taking]:
-        """Take files.  OverQuota if there is no room for them."""
-        await self.check_stored()
-        async with self._take(Taking(self, 0)) as taking:
-            yield taking
+    def file(self) -> Taking:
+        """Take files."""
+        return Taking(self, 0)
 
-    @asynccontextmanager
-    async def _take(self, taking: Taking) -> AsyncIterator[Taking]:
+    async def check_entering(self, taking: Taking) -> None:
+        """Whether there is room for what begins to come, which is counted already.  OverQuota if not."""
+        await (self._check(0) if taking.jobs else self.check_stored())
+
+    def begin(self, taking: Taking) -> None:
+        """This is coming from now on."""
+        self._taking.setdefault(self._caller.name, []).append(taking)
+
+    def end(self, taking: Taking, *, taken: bool) -> None:
+        """It has come, or did not."""
         name = self._caller.name
-        self._taking.setdefault(name, []).append(taking)
-        try:
-            yield taking
-            if name in self._stored:
-                self._stored[name].since += taking.size
-        finally:
-            self._taking[name].remove(taking)
-            if not self._taking[name]:
-                del self._taking[name]
+        if taken and name in self._stored:
+            self._stored[name].since += taking.size
+        self._taking[name].remove(taking)
+        if not self._taking[name]:
+            del self._taking[name]
 
     def _unfinished(self) -> tuple[int, int]:
         """Jobs and waiting items, those on their way included."""
