@@ -1,9 +1,9 @@
 """Routes that change a job while it runs."""
 
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
+from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import documents, models

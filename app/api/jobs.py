@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
+from msgspec.structs import replace
 
 from app.api import cursors, models, ranges, service_models
 from app.api.context import Context, Ctx

@@ -1,14 +1,12 @@
 """The `Prefer` header (RFC 7240)."""
 
-from dataclasses import dataclass
-
+import msgspec
 from fastapi import Request
 
 from app.service.jobs import WAIT_SECONDS_MAX
 
 
-@dataclass(frozen=True, slots=True)
-class Preferences:
+class Preferences(msgspec.Struct, frozen=True):
     """What the client prefers; what cannot be understood is ignored, as the RFC asks."""
 
     wait_seconds: float | None = None

@@ -6,12 +6,13 @@ Invariant: task, options and quota are checked before the items are read, wherev
 import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import msgspec
 from fastapi import Request
+from msgspec.structs import replace
 
 from app.api import body, query
 from app.api.context import Context

@@ -8,7 +8,8 @@ Invariant: an event's `id` is the cursor after it, so a client that comes back w
 
 import random
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from app.api.board import BATCH_BYTES_MAX, Batch, Board, Boards, News, event
 from app.api.streaming import HEARTBEAT_SECONDS, LINES_MAX

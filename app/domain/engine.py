@@ -5,16 +5,16 @@ knows nothing of jobs and decides nothing about retries: it reports facts.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 PoolName = str
 Room = Literal["idle", "behind", "none"]
 """Whether a chunk would start at once, would wait behind a short one, or had better wait with us."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True):
     """Items `first` … `first + count - 1` of one job on their way to one worker."""
 
     id: int

@@ -30,8 +30,7 @@ _GLANCE_BYTES = 2 << 20
 _FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?:[^"\\]|\\.)*"|[^",]*))?,"error":')
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """Items `first` … `first + count - 1` of a job, one line each."""
 
     first: int
@@ -43,8 +42,7 @@ class Block:
         return self.first + self.count
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """Results of items `first` … `first + count - 1`, in index order; `failed` of them are failures.
 
     `done_before` and `failed_before` count the job's lines that stand before it in the log.

@@ -12,10 +12,11 @@ Invariant: the five counts sum to `total`, at every moment.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
+
+import msgspec
 
 
 class Status(StrEnum):
@@ -79,8 +80,7 @@ def step(status: Status, event: Event) -> Status:
 Priority = Literal["low", "normal", "high"]
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """What a submission may ask for, defaults filled in; times in seconds."""
 
     chunksize: int | Literal["auto"] = "auto"
@@ -96,8 +96,7 @@ class Options:
     key_field: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(msgspec.Struct, frozen=True):
     """How many items are where.  Of an unfinished job, what is neither done nor with a worker is queued."""
 
     total: int
@@ -134,8 +133,7 @@ def kept_seconds(options: Options, status: Status, counts: Counts) -> float:
     return max(options.retention_seconds, longer or 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """One submission, as it is stored.  `running` is not: after a restart nothing is."""
 
     id: str
@@ -144,7 +142,7 @@ class Job:
     counts: Counts
     options: Options
     created_at: datetime
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = {}
     sealed: bool = True
     label: str | None = None
     metadata: Mapping[str, Any] | None = None

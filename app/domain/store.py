@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+import msgspec
+
 from app.domain.digest import Digest
 from app.domain.item import Block, Outcome, Page, Segment, View
 from app.domain.job import Job, Status
@@ -22,8 +24,7 @@ class Position:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """Which jobs to list: newest first, from after `cursor` on."""
 
     limit: int

@@ -4,7 +4,8 @@ Invariant: what a caller was told is stored; of a job that finished meanwhile no
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from app.domain.engine import PoolName
 from app.domain.errors import Conflict

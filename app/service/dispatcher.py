@@ -11,9 +11,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from app.domain.clock import Clock
 from app.domain.engine import Chunk, Engine, PoolName, Room
@@ -52,9 +53,7 @@ class Dispatcher:
         self._engine = engine
         self._clock = clock
         self._items = ItemCache(store)
-        self._scheduler = Scheduler(engine.pools(), self._items, self._resume, self.pump, engine.tasks, clock)
-        self.scheduler = self._scheduler
-        """Who is served when: to look at."""
+        self.scheduler = Scheduler(engine.pools(), self._items, self._resume, self.pump, engine.tasks, clock)
         self._chunks: dict[int, LiveJob] = {}
         self._writer = Writer(store, clock, self._stored)
         self.stored, self.touch = self._writer.stored, self._writer.touch
@@ -112,7 +111,7 @@ class Dispatcher:
         """End the workers, and write what they had finished.  What was running will run after the next start."""
         self._accepting = False
         await self._engine.stop()
-        self._scheduler.stop()
+        self.scheduler.stop()
         self._deadlines.stop()
         await self._writer.stop()
 
@@ -157,7 +156,7 @@ class Dispatcher:
         if live.failing:
             self._halt(live, Event.TOO_MANY_FAILURES)
         self._deadlines.set(live)
-        self._scheduler.refresh(live)
+        self.scheduler.refresh(live)
         await self._writer.written(live)
 
     def recall(self, live: LiveJob) -> None:
@@ -202,9 +201,9 @@ class Dispatcher:
             return
         pools = [pool for pool in self._engine.pools() if pool not in self.paused_pools]
         # Who must run alone waits until nothing runs in any pool: until then no other pool gets anything new.
-        for pool in [pool for pool in pools if self._scheduler.first_is_alone(pool)] or pools:
+        for pool in [pool for pool in pools if self.scheduler.first_is_alone(pool)] or pools:
             workers = self._engine.size(pool)
-            while found := self._scheduler.next(pool, workers, partial(self._room, pool)):
+            while found := self.scheduler.next(pool, workers, partial(self._room, pool)):
                 live, chunk = found
                 self._chunks[chunk.id] = live
                 self._engine.run(chunk, pool)
@@ -258,7 +257,7 @@ class Dispatcher:
         live = self._chunks[chunk_id]
         chunk = live.chunks[chunk_id]
         count = live.take_back(chunk, stop)
-        self._scheduler.recalled(live, chunk, count)
+        self.scheduler.recalled(live, chunk, count)
         self._writer.touch(live)
 
     def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:
@@ -278,7 +277,7 @@ class Dispatcher:
 
     def _through(self, live: LiveJob, chunk: Chunk, seconds: float | None, unstarted: int) -> None:
         """The chunk is with no worker any more; so many of its items were certainly not started."""
-        self._scheduler.ended(live, chunk, seconds, unstarted)
+        self.scheduler.ended(live, chunk, seconds, unstarted)
         self._writer.touch(live)
         self.bell.ring()  # a drain may wait for just this
 
@@ -312,7 +311,7 @@ class Dispatcher:
 
     def _due(self, live: LiveJob, index: int) -> None:
         live.due(index)
-        self._scheduler.refresh(live)
+        self.scheduler.refresh(live)
         self.pump()
 
     def _note(
@@ -351,7 +350,7 @@ class Dispatcher:
         elif live.failing:
             self._halt(live, Event.TOO_MANY_FAILURES)
         self._deadlines.set(live)
-        self._scheduler.refresh(live)
+        self.scheduler.refresh(live)
         if not live.waiting:
             self._writer.touch(live)
         return live
@@ -372,7 +371,7 @@ class Dispatcher:
             live.job = replace(live.job, error=told)
         live.drop_waiting()
         signalled = sum(self._engine.cancel(chunk_id) for chunk_id in live.chunks)
-        self._scheduler.refresh(live)
+        self.scheduler.refresh(live)
         self._writer.touch(live)
         return signalled
 
@@ -395,7 +394,7 @@ class Dispatcher:
                 self._items.forget(live.job.id)
                 self._deadlines.forget(live)
                 live.end.ring()
-            self._scheduler.refresh(live)  # stored results make room under `max_in_flight`
+            self.scheduler.refresh(live)  # stored results make room under `max_in_flight`
             live.bell.ring()
         self.bell.ring()
         self.pump()

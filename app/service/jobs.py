@@ -9,10 +9,12 @@ import difflib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from app.domain.caller import ANYBODY, Caller
 from app.domain.clock import Clock, new_id
@@ -39,8 +41,7 @@ READY_SECONDS_MAX = 10.0
 """How long a request waits for the service to start: at a restart most clients do not even notice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A submission without its items."""
 
     task: str
@@ -58,8 +59,7 @@ class Draft:
     """Whether more items will come."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """The job of a submission, and whether an earlier one had made it."""
 
     job_id: str
@@ -98,7 +98,7 @@ class Jobs:
     def of(self, caller: Caller) -> "Jobs":
         """The service as this caller has it."""
         jobs = copy.copy(self)
-        jobs._sight = replace(self._sight, caller=caller)
+        jobs._sight = Sight(caller, self._store, self._dispatcher.live)
         jobs.quotas = self.quotas.of(caller)
         return jobs
 

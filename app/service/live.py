@@ -6,8 +6,10 @@ Invariant: every item is in exactly one place: waiting, with a worker, in the lo
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from app.domain.chunking import Chunker
 from app.domain.digest import Digest

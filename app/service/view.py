@@ -1,13 +1,12 @@
 """What is shown of a job."""
 
-from dataclasses import dataclass
+import msgspec
 
 from app.domain.job import Counts, Job
 from app.service.recent import Recent
 
 
-@dataclass(frozen=True, slots=True)
-class JobView:
+class JobView(msgspec.Struct, frozen=True):
     """A job at one moment."""
 
     job: Job

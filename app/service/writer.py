@@ -11,7 +11,9 @@ Invariant: a segment is written exactly once, in the order in which it came.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from app.domain.clock import Clock
 from app.domain.digest import Digest, Digesting, is_telling

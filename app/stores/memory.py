@@ -8,8 +8,9 @@ Invariant: a call checks all there is to check before it changes anything.
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from app.domain.digest import Digest
 from app.domain.errors import Conflict, ServiceError

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -131,7 +131,7 @@ def row_to_digest(job_id: str, row: sqlite3.Row) -> Digest:
 
 @lru_cache(maxsize=256)
 def _options(options: Options) -> str:
-    return json.dumps(asdict(options))
+    return json.dumps(msgspec.structs.asdict(options))
 
 
 def _dump(value: Any) -> str | None:

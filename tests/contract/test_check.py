@@ -4,10 +4,10 @@ import hashlib
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from app.domain.digest import Digest
 from app.domain.errors import ServiceError
@@ -212,7 +212,7 @@ def test_a_backup_is_a_whole_data_directory(directory: Path, tmp_path: Path, run
 
     assert back_up(directory, target) > 0
 
-    assert verify(target) == replace(verify(directory))
+    assert verify(target) == verify(directory)
     store = SqliteStore(target / "millpond.sqlite")
     store.open()
     job = run(store.get_job("done"))

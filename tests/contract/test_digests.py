@@ -1,6 +1,6 @@
 """What stores promise of digests: each is what was stored with the results it was made of."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from app.domain.digest import Digest, Digesting
 from app.domain.job import Counts

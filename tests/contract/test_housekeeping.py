@@ -1,11 +1,11 @@
 """What every store promises of what is over: it goes, it is remembered for a while, and nothing else goes with it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app.domain.errors import Conflict
 from app.domain.item import View

@@ -1,11 +1,11 @@
 """What every store promises of jobs, their items and files; of their results, see `test_result_log`."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app.domain.errors import Conflict
 from app.domain.item import Block

@@ -1,10 +1,10 @@
 """A simulation that finds nothing proves nothing: each of these mistakes is made on purpose, and found."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app.domain import item, retry
 from app.service import dispatcher, jobs, live, writer

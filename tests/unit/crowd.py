@@ -4,9 +4,10 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from app.api.board import ALL_BYTES_MAX, BATCH_SECONDS, Boards
 from app.api.viewer import Viewer

@@ -1,9 +1,10 @@
 """Why a job fares as it does: each situation has its code, and the words that name the figures."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app.domain.explanation import CODES, Situation, reasons
 from app.domain.job import Counts, Options, Status

@@ -1,8 +1,7 @@
 """An unfinished job in memory: each item is in one place."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from app.domain.engine import Chunk
 from app.domain.job import Status

@@ -3,11 +3,12 @@
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from app.domain.errors import StorageFull
 from app.domain.job import Counts, Options, Status, kept_seconds
