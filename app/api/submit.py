@@ -146,7 +146,7 @@ class _Submission:
         settings = self._context.settings
         sent = await body.small(self._request, min(WHOLE_BYTES, settings.max_body_bytes))
         if isinstance(sent, bytes):
-            self._digest.update(sent)
+            self._note(sent)
             return members_of(sent, settings.max_item_bytes, MEMBER_BYTES_MAX)
         pieces = self._digested(body.text(body.bounded(sent, settings.max_body_bytes, _JSONL_HINT)))
         try:
