@@ -1,8 +1,9 @@
 """SQLite behind an event loop: one thread that writes, a few that read.
 
-How it works: writes wait in a queue; the writer takes all that are there, runs each in a savepoint, and commits
-them together, so that under load one commit serves many.  A write's caller is answered after that commit.  What was
-committed is moved from the write-ahead log into the database by others (checkpoints).
+How it works: writes wait in a queue; the writer takes all that are there, runs one after the other, and commits them
+together, so that under load one commit serves many.  If one fails, none is kept, and all are run again, each in a
+savepoint of its own.  A write's caller is answered after the commit.  What was committed is moved from the
+write-ahead log into the database by others (checkpoints).
 
 Invariant: a write that was answered is committed; one that raised changed nothing.
 """
@@ -25,6 +26,7 @@ from app.stores.checkpoints import STEP_BYTES, Checkpoints
 T = TypeVar("T")
 Durability = Literal["process", "power"]
 Write = Callable[[sqlite3.Connection], T]
+"""Changes nothing but the database: it may be run, undone, and run again."""
 _Entry = tuple[Write[Any], asyncio.Future[Any]]
 _Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
 
@@ -181,21 +183,15 @@ class Database:
         return self._queue.get()
 
     def _commit(self, group: list[_Entry]) -> None:
-        """One transaction for the whole group; each write in a savepoint of its own."""
+        """One transaction for the whole group."""
         if not group:
             return
-        outcomes: list[_Outcome] = []
         try:
             if self._lost:
                 self._writer = connect(self._path, self._durability)
                 self._lost = False
             self._writer.execute("BEGIN IMMEDIATE")
-            if len(group) == 1:  # nobody else's change could be lost with it
-                [(change, future)] = group
-                outcomes.append((future, change(self._writer), None))
-            else:
-                for change, future in group:
-                    outcomes.append((future, *self._attempt(change)))
+            outcomes = self._run(group)
             self._writer.execute("COMMIT")
         except BaseException as error:
             reason = self.translated(error) if isinstance(error, sqlite3.Error) else error
@@ -207,6 +203,18 @@ class Database:
         for loop, its in by_loop.items():
             with contextlib.suppress(RuntimeError):  # it is closed: nobody waits any more
                 loop.call_soon_threadsafe(_answer, its)
+
+    def _run(self, group: list[_Entry]) -> list[_Outcome]:
+        """All changes; if one fails, those that do not."""
+        try:
+            return [(future, change(self._writer), None) for change, future in group]
+        except BaseException:
+            # If it is alone, nobody else's change is lost with it; and SQLite itself may have rolled everything back.
+            if len(group) == 1 or not self._writer.in_transaction:
+                raise
+        self._writer.execute("ROLLBACK")
+        self._writer.execute("BEGIN IMMEDIATE")
+        return [(future, *self._attempt(change)) for change, future in group]
 
     def _roll_back(self) -> None:
         """Nothing of the transaction is to stay, even if the connection has to go for that."""

@@ -20,6 +20,7 @@ from app.stores.rows import (
     CHANGING_COLUMNS,
     FILE_COLUMNS,
     JOB_COLUMNS,
+    changing_to_row,
     digest_to_row,
     file_to_row,
     job_to_row,
@@ -32,11 +33,8 @@ from app.stores.rows import (
 )
 from app.stores.schema import migrate
 
-_INSERT_JOB = (
-    f"INSERT INTO jobs (owner, {', '.join(JOB_COLUMNS)})"
-    f" VALUES (:owner, {', '.join(f':{column}' for column in JOB_COLUMNS)})"
-)
-_UPDATE_JOB = f"UPDATE jobs SET {', '.join(f'{c} = :{c}' for c in CHANGING_COLUMNS)} WHERE id = :id"
+_INSERT_JOB = f"INSERT INTO jobs (owner, {', '.join(JOB_COLUMNS)}) VALUES (?{', ?' * len(JOB_COLUMNS)})"
+_UPDATE_JOB = f"UPDATE jobs SET {' = ?, '.join(CHANGING_COLUMNS)} = ? WHERE id = ?"
 _OWNER = "(SELECT owner FROM jobs WHERE id = ?)"
 _UNFINISHED = [str(status) for status in Status if status not in FINISHED]
 
@@ -163,7 +161,7 @@ class SqliteStore:
         return [row_to_job(row) for row in rows]
 
     async def save_job(self, job: Job) -> None:
-        await self._execute(_UPDATE_JOB, job_to_row(job))
+        await self._execute(_UPDATE_JOB, (*changing_to_row(job), job.id))
 
     async def append_items(self, job_id: str, blocks: Sequence[Block], files: Sequence[str] = ()) -> None:
         def change(connection: sqlite3.Connection) -> None:
@@ -252,7 +250,7 @@ class SqliteStore:
                 f"INSERT OR REPLACE INTO digests (owner, digest) VALUES ({_OWNER}, ?)",
                 [digest_to_row(digest) for digest in digests],
             )
-            _for_each(connection, _UPDATE_JOB, [job_to_row(job) for job in jobs])
+            _for_each(connection, _UPDATE_JOB, [(*changing_to_row(job), job.id) for job in jobs])
 
         await self._database.write(change)
 
@@ -345,7 +343,7 @@ class SqliteStore:
 
 def _insert_job(connection: sqlite3.Connection, job: Job, owner: int, idempotency_key: str | None) -> None:
     try:
-        connection.execute(_INSERT_JOB, job_to_row(job) | {"owner": owner})
+        connection.execute(_INSERT_JOB, (owner, *job_to_row(job)))
         if idempotency_key is not None:
             connection.execute(
                 "INSERT INTO idempotency (key, job_id, fingerprint, created_at) VALUES (?, ?, ?, ?)",

@@ -221,7 +221,7 @@ def test_a_writer_that_cannot_even_roll_back_opens_the_database_anew(
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=FailingConnection))
     with filled(tmp_path / "millpond.sqlite", run) as store:
         before = contents(tmp_path / "millpond.sqlite")
-        FailingConnection.begin(2, FOR_EVER)  # after BEGIN and SAVEPOINT
+        FailingConnection.begin(1, FOR_EVER)  # after BEGIN
         errors = [run(outcome(CALLS["create_job"](store)))[1] for _ in range(3)]
         FailingConnection.begin(0, 0)
 
