@@ -37,7 +37,9 @@ class Called:
 
     async def __call__(self, request: Request) -> Any:
         """What the function returns.  RequestValidationError naming each parameter that is wrong."""
-        arguments: dict[str, Any] = {name: await needed(request) for name, needed in self._needed.items()}
+        arguments: dict[str, Any] = {}
+        for name, needed in self._needed.items():
+            arguments[name] = await needed(request)
         if self._request_name is not None:
             arguments[self._request_name] = request
         said, faults = self._without_query

@@ -105,7 +105,8 @@ async def _context(request: Request) -> Context:
 
 
 async def _ready_context(request: Request, context: "AnyPhase") -> Context:
-    await context.jobs.wait_ready()
+    if not context.jobs.ready:
+        await context.jobs.wait_ready()
     job_id = request.path_params.get("job_id")
     if job_id is not None and request.method != "PUT" and context.caller.sees_only is not None:
         with suppress(Gone):  # which each route answers in its own way

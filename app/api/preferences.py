@@ -1,5 +1,8 @@
 """The `Prefer` header (RFC 7240)."""
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import msgspec
 from fastapi import Request
 
@@ -15,16 +18,7 @@ class Preferences(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, request: Request) -> "Preferences":
-        wait, strict = None, False
-        for header in [value for name, value in request.scope["headers"] if name == b"prefer"]:
-            for preference in header.decode("latin-1").split(","):
-                name, _, value = preference.partition(";")[0].partition("=")
-                value = value.strip().strip('"')
-                if name.strip().lower() == "wait" and value.isdecimal():
-                    wait = min(float(value), WAIT_SECONDS_MAX)
-                elif name.strip().lower() == "handling":
-                    strict = value.lower() == "strict"
-        return cls(wait, strict)
+        return _said(tuple([value for name, value in request.scope["headers"] if name == b"prefer"]))
 
     @property
     def applied(self) -> dict[str, str]:
@@ -33,3 +27,17 @@ class Preferences(msgspec.Struct, frozen=True):
         if self.wait_seconds is not None:
             honoured.append(f"wait={self.wait_seconds:g}")
         return {"Preference-Applied": ", ".join(honoured)} if honoured else {}
+
+
+@lru_cache(maxsize=64)
+def _said(headers: Sequence[bytes]) -> Preferences:
+    """What these headers say; most clients always send the same."""
+    wait, strict = None, False
+    for preference in b",".join(headers).decode("latin-1").split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        value = value.strip().strip('"')
+        if name.strip().lower() == "wait" and value.isdecimal():
+            wait = min(float(value), WAIT_SECONDS_MAX)
+        elif name.strip().lower() == "handling":
+            strict = value.lower() == "strict"
+    return Preferences(wait, strict)

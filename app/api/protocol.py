@@ -35,8 +35,8 @@ _NOT_HTTP = (
 class _Head:
     """The request line and headers that are being read."""
 
-    parsed_bytes: int = 0
     read_bytes: int = 0
+    too_large: bool = False
 
 
 @dataclass(slots=True)
@@ -91,17 +91,18 @@ class Protocol(HttpToolsProtocol):
         self._head = _Head()
         self.scope["extensions"] = {CUT_OFF: self._cut_off}  # type: ignore[dict-item]  # ASGI lets them be anything
 
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._count(len(url))
-
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is None:
-            return  # a trailer, after the body: nobody here reads it
-        super().on_header(name, value)
-        self._count(len(name) + len(value) + _SEPARATORS_BYTES)
+        if self._head is not None:  # else it is a trailer, after the body: nobody here reads it
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        assert self._head is not None
+        size = len(self.url) + sum(
+            [len(name) + len(value) + _SEPARATORS_BYTES for name, value in self.headers]
+        )
+        if size > HEAD_BYTES_MAX:
+            self._head.too_large = True
+            raise _HeadTooLarge  # the parser stops, and asks for `send_400_response`
         self._head = None
         super().on_headers_complete()
 
@@ -121,7 +122,7 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn always says the same
         """Answer what the parser, or one of the above, has refused."""
-        if self._head is not None and self._head.parsed_bytes > HEAD_BYTES_MAX:
+        if self._head is not None and self._head.too_large:
             self._refuse_head()
         else:
             self._refuse("malformed", _NOT_HTTP)
@@ -135,12 +136,6 @@ class Protocol(HttpToolsProtocol):
         if self._rest is not None:
             self._rest.deadline.cancel()
             self._rest = None
-
-    def _count(self, size: int) -> None:
-        assert self._head is not None
-        self._head.parsed_bytes += size
-        if self._head.parsed_bytes > HEAD_BYTES_MAX:
-            raise _HeadTooLarge  # the parser stops, and asks for `send_400_response`
 
     def _refuse_head(self) -> None:
         detail = (
