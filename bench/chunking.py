@@ -9,18 +9,19 @@ same on every machine, and a test may hold us to it.
 
 import heapq
 import itertools
+import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.domain.chunking import Chunker
+from app.domain.chunking import ALONE_SECONDS, TARGET_SECONDS, Chunker
 from app.service.scheduler import SHORT_SECONDS
 from bench.makespan import costs_of, ideal_seconds
 from bench.scale import WORKERS
 from workers.pool import WATCH_SECONDS
-from workers.slot import HELD_UP_SECONDS, LONG_SECONDS
+from workers.slot import HELD_UP_SECONDS, LONG_ALONE_SECONDS, LONG_SECONDS
 
 TRIP_SECONDS = 300e-6
 """A worker that has ended a chunk waits this long for its next one, unless that is there already."""
@@ -43,6 +44,10 @@ class Rule(Protocol):
         """Whether another chunk may be sent behind this one."""
         ...
 
+    def kept_seconds(self, count: int) -> float:
+        """After which time what has not begun of such a chunk goes back, though nobody is idle."""
+        ...
+
     @property
     def takes_back(self) -> bool: ...
 
@@ -58,13 +63,17 @@ class Ours:
         self._chunker = Chunker("auto")
 
     def size(self, left: int) -> int:
-        return self._chunker.size(left, self._workers)
+        return self._chunker.size(left, self._workers, ALONE_SECONDS)
 
     def report(self, count: int, seconds: float) -> None:
         self._chunker.report(count, seconds)
 
     def short(self, count: int) -> bool:
         return (self._chunker.estimate(count) or SHORT_SECONDS) < SHORT_SECONDS
+
+    def kept_seconds(self, count: int) -> float:
+        long = (self._chunker.estimate(count) or 0.0) > TARGET_SECONDS
+        return LONG_ALONE_SECONDS if long else LONG_SECONDS
 
 
 class FourEach:
@@ -82,6 +91,9 @@ class FourEach:
 
     def short(self, count: int) -> bool:  # noqa: ARG002
         return True
+
+    def kept_seconds(self, count: int) -> float:  # noqa: ARG002
+        return math.inf
 
 
 class Doubling:
@@ -119,6 +131,9 @@ class Doubling:
     def short(self, count: int) -> bool:  # noqa: ARG002
         return True
 
+    def kept_seconds(self, count: int) -> float:  # noqa: ARG002
+        return math.inf
+
 
 RULES: Mapping[str, Callable[[int, int], Rule]] = {
     "Millpond": Ours,
@@ -145,6 +160,7 @@ class _Worker:
     turn: int = 0
     """An end that was foreseen in another turn does not come."""
     late: bool = False
+    kept_seconds: float = math.inf
 
 
 class _Run:
@@ -201,6 +217,7 @@ class _Run:
     def _begin(self, number: int, trip: float) -> None:
         worker = self._workers[number]
         worker.began, worker.late = self._now + trip, False
+        worker.kept_seconds = self._rule.kept_seconds(_count(worker.queue[0]))
         self._foresee(number)
 
     def _foresee(self, number: int) -> None:
@@ -226,7 +243,7 @@ class _Run:
             if not worker.queue or took < HELD_UP_SECONDS:
                 continue
             worker.late = True
-            if not (idle or len(worker.queue) > 1 or took >= LONG_SECONDS):
+            if not (idle or len(worker.queue) > 1 or took >= worker.kept_seconds):
                 continue
             while len(worker.queue) > 1:
                 self._back(*worker.queue.pop())

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from app.domain.chunking import BYTES_MAX, Chunker
+from app.domain.chunking import ALONE_SECONDS, BYTES_MAX, TARGET_SECONDS, Chunker
 from app.domain.engine import Chunk
 from app.domain.item import Block
 from app.service.items import BlockReader
@@ -87,7 +87,8 @@ class Driver:
     def room(self) -> None:
         while self._waiting:
             run = self._waiting[0]
-            count = run.chunker.size(run.left, WORKERS)
+            seconds = ALONE_SECONDS if len(self._waiting) == 1 else TARGET_SECONDS
+            count = run.chunker.size(run.left, WORKERS, seconds)
             short = (run.chunker.estimate(count) or SHORT_SECONDS) < SHORT_SECONDS
             room = self.pool.room(CPU, concurrency=1, alone=False)
             if room == "none" or (room == "behind" and not short):
@@ -137,7 +138,10 @@ class Driver:
             self._waiting.popleft()
         timeout = run.timeout_seconds
         light = count > 1 and timeout is None and run.chunker.light
-        chunk = Chunk(number, run.task, b"{}", first, count, lines, timeout, short=short, light=light)
+        long = (run.chunker.estimate(count) or 0.0) > TARGET_SECONDS
+        chunk = Chunk(
+            number, run.task, b"{}", first, count, lines, timeout, short=short, long=long, light=light
+        )
         self.pool.run(chunk, CPU)
 
     def _give_back(self, run: Run, first: int, stop: int) -> None:

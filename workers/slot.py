@@ -28,6 +28,8 @@ START_SECONDS_MAX = 10.0
 """A worker that has items and does not come to start one for this long is stuck by itself."""
 LONG_SECONDS = 0.1
 """Chunks are meant to take half of this: what has not begun of one that takes longer goes back."""
+LONG_ALONE_SECONDS = 0.4
+"""The same of long ones."""
 HELD_UP_SECONDS = 0.02
 """What waits behind a chunk that was meant to take half of this, or could run on an idle worker, goes back."""
 KILLED_FOR_ITS_ITEM = frozenset({Reason.TIMEOUT, Reason.CANCELLED})
@@ -226,7 +228,7 @@ class Slot:
             return False
         self._late = True
         behind = len(self._given) > 1
-        due = idle or behind or took >= LONG_SECONDS
+        due = idle or behind or took >= (LONG_ALONE_SECONDS if first.chunk.long else LONG_SECONDS)
         waits = behind or running[1] + 1 < first.stop
         if self._held_back is not None or self.leaving or not (due and waits):
             return False

@@ -1,12 +1,15 @@
 """How many items travel together.
 
-Start with one, grow towards `TARGET_SECONDS` of measured work, shrink near the end so that no worker idles.
+Start with one, grow towards `TARGET_SECONDS` of measured work, shrink near the end so that no worker idles.  A job
+that has the workers to itself is cut into fewer, longer chunks, which go back when another comes.
 A job's own `chunksize` is obeyed.  No client can observe any of this in an outcome.
 """
 
 from typing import Literal
 
 TARGET_SECONDS = 0.050
+ALONE_SECONDS = 0.200
+"""Of a job that nobody waits behind."""
 FLOOR_SECONDS = 0.002
 """A chunk shorter than this costs more to send than it saves at the end of a job."""
 GROWTH = 4
@@ -39,13 +42,13 @@ class Chunker:
             weight = max(SMOOTHING, 1 / self._reports)
             self.seconds_per_item += weight * (measured - self.seconds_per_item)
 
-    def size(self, left: int, workers: int) -> int:
-        """How many of the `left` items to send next; at least 1."""
+    def size(self, left: int, workers: int, seconds: float = TARGET_SECONDS) -> int:
+        """How many of the `left` items to send next, to take a worker `seconds` at most; at least 1."""
         if self._fixed is not None:
             return min(self._fixed, left)
         if self.seconds_per_item is None:
             return 1
-        wanted = int(TARGET_SECONDS / self.seconds_per_item)
+        wanted = int(seconds / self.seconds_per_item)
         grown = min(wanted, GROWTH * self._largest, ITEMS_MAX)
         tail = max(-(-left // (2 * workers)), int(FLOOR_SECONDS / self.seconds_per_item))
         return max(1, min(grown, tail, left))

@@ -31,6 +31,8 @@ class Chunk(msgspec.Struct, frozen=True):
     key_field: str | None = None
     short: bool = False
     """Estimated to take less than 10 ms: another may be sent behind it."""
+    long: bool = False
+    """Meant to take more than 50 ms, since nobody else wanted a worker."""
     concurrency: int = 1
     """How many items of its task run side by side in one worker; above 1 a chunk is one item."""
     alone: bool = False

@@ -61,9 +61,11 @@ class _Asked:
 class Checking:
     """Has workers check items; listens to the engine in front of those who run them."""
 
-    def __init__(self, engine: Engine, others: Listener) -> None:
+    def __init__(self, engine: Engine, others: Listener, make_room: Callable[[str], None]) -> None:
+        """`make_room` is called when a check finds none in a pool."""
         self._engine = engine
         self._others = others
+        self._make_room = make_room
         self._waiting: deque[_Asked] = deque()
         self._asked: dict[int, _Asked] = {}
         """What is with a worker."""
@@ -117,6 +119,8 @@ class Checking:
                 self._waiting.remove(asked)
                 self._asked[asked.chunk.id] = asked
                 self._engine.run(asked.chunk, asked.pool)
+            else:
+                self._make_room(asked.pool)
 
     # -- What the engine reports
 

@@ -53,7 +53,7 @@ class Dispatcher:
         self._engine = engine
         self._clock = clock
         self._items = ItemCache(store)
-        self.scheduler = Scheduler(engine.pools(), self._items, self._resume, self.pump, engine.tasks, clock)
+        self.scheduler = Scheduler(engine, self._items, self._resume, self.pump, clock)
         self._chunks: dict[int, LiveJob] = {}
         self._writer = Writer(store, clock, self._stored)
         self.stored, self.touch = self._writer.stored, self._writer.touch
@@ -67,7 +67,7 @@ class Dispatcher:
         self.changes = Changes(clock.now())
         self.bell = Bell()
         """Rings whenever any job changes."""
-        self.checking = Checking(engine, self)
+        self.checking = Checking(engine, self, self.scheduler.make_room)
 
     async def start(self) -> None:
         """Take up every unfinished job where its log ends; where that is, is looked up when its turn comes.

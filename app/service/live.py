@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from app.domain.chunking import Chunker
+from app.domain.chunking import TARGET_SECONDS, Chunker
 from app.domain.digest import Digest
 from app.domain.engine import Chunk
 from app.domain.eta import Rate
@@ -189,14 +189,14 @@ class LiveJob:
         if self.resumed:
             self.todo.append((first, self.job.counts.total))
 
-    def next_items(self, workers: int) -> tuple[int, int]:
-        """(first index, how many) to send next."""
+    def next_items(self, workers: int, seconds: float = TARGET_SECONDS) -> tuple[int, int]:
+        """(first index, how many) to send next, to take a worker `seconds` at most."""
         if self.concurrency > 1 or self.next_alone:
             return (self.again[0] if self.again else self.todo[0][0]), 1
         if self.again:
             return self.again[0], 1
         first, stop = self.todo[0]
-        count = min(self.chunker.size(self._waiting, workers), stop - first)
+        count = min(self.chunker.size(self._waiting, workers, seconds), stop - first)
         if (in_flight := self.job.options.max_in_flight) is not None:
             count = min(count, in_flight - self.counts.running)
         return first, count

@@ -2,24 +2,25 @@
 
 How it works: jobs that want a worker share its time fairly (`FairShare`), by what their chunks are estimated to
 take and, once they ended, took.  A job whose next items are not in memory steps aside while they are read, and one
-whose task limits itself (`Throttles`) until it may go on.
+whose task limits itself (`Throttles`) until it may go on.  Who is alone is given long chunks (`Company`).
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from app.domain.chunking import BYTES_MAX
+from app.domain.chunking import BYTES_MAX, TARGET_SECONDS
 from app.domain.clock import Clock
-from app.domain.engine import Chunk, Room
+from app.domain.engine import Chunk, Engine, Room
 from app.domain.errors import ServiceError
 from app.domain.job import Status
 from app.domain.share import WEIGHTS, FairShare
 from app.domain.throttle import Limit
+from app.service.company import Company
 from app.service.items import BlockReader, ItemCache
 from app.service.live import LiveJob
 from app.service.standing import Standing, Standings
@@ -41,17 +42,18 @@ class Scheduler:
 
     def __init__(
         self,
-        pools: Sequence[str],
+        engine: Engine,
         items: ItemCache,
         resume: Callable[[LiveJob], Awaitable[None]],
         on_change: Callable[[], None],
-        tasks: Callable[[], Mapping[str, Mapping[str, Any]]],
         clock: Clock,
     ) -> None:
         """`resume` finds out which items of a job of before the restart wait; `on_change` hears of jobs that, by
         themselves, have come to want a worker.
         """
-        self._shares: dict[str, FairShare[LiveJob]] = {pool: FairShare() for pool in pools}
+        self._shares: dict[str, FairShare[LiveJob]] = {pool: FairShare() for pool in engine.pools()}
+        self._company: Company[LiveJob] = Company(engine.pools(), engine.recall)
+        self._clock = clock
         self._items = items
         self._resume = resume
         self._loading = 0
@@ -60,7 +62,7 @@ class Scheduler:
         self._chunk_ids = 0
         self._charged: dict[int, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._throttles = Throttles(tasks, clock, self.refresh, on_change)
+        self._throttles = Throttles(engine.tasks, clock, self.refresh, on_change)
         self._standings = Standings(self._shares, clock)
 
     def refresh(self, live: LiveJob) -> None:
@@ -69,6 +71,8 @@ class Scheduler:
             self._throttles.leave(live)
             self._step_aside(live)
         elif live not in self._throttles:
+            if live not in self._shares[live.pool]:
+                self._settle(live.pool)
             self._shares[live.pool].join(live, _weight(live), live.virtual_time)
 
     def next(self, pool: str, workers: int, room: Callable[[LiveJob], Room]) -> tuple[LiveJob, Chunk] | None:
@@ -85,13 +89,16 @@ class Scheduler:
             there_is = room(live)
             # Behind a short chunk is too late for a start that was allowed now.
             if there_is == "none" or (there_is == "behind" and allowed is not None):
+                self._no_room(pool, live)
                 return None
             if not live.resumed:
                 if not self._load(live, partial(self._resume, live)):
                     return None
                 continue
-            first, count = live.next_items(workers)
+            seconds = self._company.chunk_seconds(pool, len(share), self._clock.monotonic())
+            first, count = live.next_items(workers, seconds)
             if there_is == "behind" and not _is_short(live.chunker.estimate(count)):
+                self._no_room(pool, live)
                 return None
             if live.reader is None or first not in live.reader:
                 block = self._items.pop(live.job.id, first)
@@ -100,8 +107,16 @@ class Scheduler:
                         return None
                     continue
                 self._read_from(live, BlockReader(block))
-            return live, self._cut(live, first, count if allowed is None else min(count, allowed))
+            return live, self._cut(live, first, count if allowed is None else min(count, allowed), seconds)
         return None
+
+    def _no_room(self, pool: str, live: LiveJob) -> None:
+        """It is the job's turn, and all workers are busy."""
+        self._company.waits(pool, self._clock.monotonic(), live if len(self._shares[pool]) == 1 else None)
+
+    def make_room(self, pool: str) -> None:
+        """Somebody who is no job waits for a worker of the pool."""
+        self._company.waits(pool, self._clock.monotonic())
 
     def standing(self, live: LiveJob) -> Standing | None:
         """Where the job stands among those that want a worker; None if it wants none now."""
@@ -131,6 +146,7 @@ class Scheduler:
 
         What its job was charged is corrected, if it is known better now.
         """
+        self._company.ended(live.pool, chunk)
         charged = self._charged.pop(chunk.id, 0.0)
         if seconds is not None:
             self._charge(live, seconds - charged)
@@ -150,7 +166,7 @@ class Scheduler:
         for task in self._tasks:
             task.cancel()
 
-    def _cut(self, live: LiveJob, first: int, count: int) -> Chunk:
+    def _cut(self, live: LiveJob, first: int, count: int, seconds: float) -> Chunk:
         assert live.reader is not None
         options = live.job.options
         lines, count = live.reader.take(first, count, BYTES_MAX, exactly=options.chunksize != "auto")
@@ -169,11 +185,13 @@ class Scheduler:
             max_attempts=options.max_attempts,
             key_field=options.key_field,
             short=_is_short(estimate),
+            long=estimate is not None and min(seconds, estimate) > TARGET_SECONDS,
             concurrency=live.concurrency,
             alone=trouble is not None and trouble.alone,
             light=live.light(first, count),
         )
         live.sent(chunk)
+        self._company.sent(live.pool, live, chunk, self._clock.monotonic())
         charge = estimate if estimate is not None else ASSUMED_SECONDS * count
         self._charged[chunk.id] = charge
         live.share = self.part(live)
@@ -188,6 +206,12 @@ class Scheduler:
             share.charge(live, seconds)
         else:  # it wants nothing more, or nothing now; what it took is its all the same
             live.virtual_time += share.charge_absent(_weight(live), seconds)
+
+    def _settle(self, pool: str) -> None:
+        """Let long chunks be charged with what they have taken so far: who comes now starts from there."""
+        for number, live, seconds in self._company.taken(pool, self._clock.monotonic()):
+            self._charge(live, seconds - self._charged[number])
+            self._charged[number] = seconds
 
     def _step_aside(self, live: LiveJob) -> None:
         share = self._shares[live.pool]

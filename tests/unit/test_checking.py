@@ -23,7 +23,8 @@ class OneWorker:
         self._workers = list(workers)
         self.chunks: list[Chunk] = []
         self.cancelled: list[int] = []
-        self.checking = Checking(cast("Engine", self), cast("Listener", None))
+        self.crowded: list[str] = []
+        self.checking = Checking(cast("Engine", self), cast("Listener", None), self.crowded.append)
 
     def pools(self) -> list[str]:
         return ["cpu"]
@@ -159,7 +160,7 @@ def test_checks_and_items_take_turns() -> None:
             return "none"
 
     engine = Full(refuses())
-    engine.checking = Checking(cast("Engine", engine), cast("Listener", Others()))
+    engine.checking = Checking(cast("Engine", engine), cast("Listener", Others()), engine.crowded.append)
 
     async def wait_twice() -> None:
         asking = asyncio.ensure_future(engine.checking.ask(TASK, b"{}", a_block(), light=True))
@@ -172,3 +173,4 @@ def test_checks_and_items_take_turns() -> None:
     asyncio.run(wait_twice())
 
     assert turns == ["check", "items", "items", "check"]
+    assert engine.crowded == ["cpu"] * 3

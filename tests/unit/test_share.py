@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.chunking import FLOOR_SECONDS, GROWTH, ITEMS_MAX, TARGET_SECONDS, Chunker
+from app.domain.chunking import ALONE_SECONDS, FLOOR_SECONDS, GROWTH, ITEMS_MAX, TARGET_SECONDS, Chunker
 from app.domain.job import Priority
 from app.domain.share import HEAD_START_SECONDS, WEIGHTS, FairShare
 
@@ -210,16 +210,20 @@ def test_a_size_that_was_asked_for_is_obeyed(size: int, left: int, cost: float) 
     assert chunker.size(left, 4) == min(size, left)
 
 
-@given(cost=st.floats(1e-6, 1), workers=st.integers(1, 64))
-def test_chunks_of_a_long_job_take_the_target_time(cost: float, workers: int) -> None:
+@given(
+    cost=st.floats(1e-6, 1),
+    workers=st.integers(1, 64),
+    seconds=st.sampled_from([TARGET_SECONDS, ALONE_SECONDS]),
+)
+def test_chunks_of_a_long_job_take_the_target_time(cost: float, workers: int, seconds: float) -> None:
     """Once it is known what an item takes; a slow item travels alone."""
     chunker = Chunker("auto")
     for _ in range(12):
-        size = chunker.size(10**9, workers)
+        size = chunker.size(10**9, workers, seconds)
         chunker.report(size, size * cost)
 
-    wanted = min(ITEMS_MAX, max(1, TARGET_SECONDS / cost))
-    assert chunker.size(10**9, workers) == pytest.approx(wanted, abs=1)
+    wanted = min(ITEMS_MAX, max(1, seconds / cost))
+    assert chunker.size(10**9, workers, seconds) == pytest.approx(wanted, abs=1)
     assert chunker.estimate(10) == pytest.approx(10 * cost)
 
 

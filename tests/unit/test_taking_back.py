@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.engine import Chunk
 from tests.unit.supervised import ModelWorker
-from workers.slot import HELD_UP_SECONDS, LONG_SECONDS, Slot
+from workers.slot import HELD_UP_SECONDS, LONG_ALONE_SECONDS, LONG_SECONDS, Slot
 from workers.wire import BLOCK_ITEMS, SLOT_BYTES, Marks
 
 
@@ -23,9 +23,13 @@ class Supervised:
         self.back: dict[int, int] = {}
         self.ends: dict[int, int] = {}
 
-    def give(self, number: int, count: int, *, concurrency: int = 1, light: bool = False) -> None:
-        lines = b"1\n" * count
-        chunk = Chunk(number, "t", b"{}", 0, count, lines, short=True, concurrency=concurrency, light=light)
+    def give(
+        self, number: int, count: int, *, concurrency: int = 1, light: bool = False, long: bool = False
+    ) -> None:
+        lines, short = b"1\n" * count, not long
+        chunk = Chunk(
+            number, "t", b"{}", 0, count, lines, short=short, long=long, concurrency=concurrency, light=light
+        )
         self.slot.give(chunk, 0.0)
         self.worker.take(chunk, number % 2)
 
@@ -118,6 +122,17 @@ def test_what_goes_as_planned_stays(
     supervised.run(0)
 
     assert supervised.slot.hold_back(seconds, idle=idle) is back
+
+
+@pytest.mark.parametrize(("seconds", "back"), [(LONG_SECONDS, False), (LONG_ALONE_SECONDS, True)])
+def test_a_chunk_that_was_meant_to_be_long_has_longer(
+    supervised: Supervised, seconds: float, back: bool
+) -> None:
+    """Twice the time that it should take, too."""
+    supervised.give(1, 20, long=True)
+    supervised.run(0)
+
+    assert supervised.slot.hold_back(seconds, idle=False) is back
 
 
 def test_what_shares_its_mark_with_the_item_that_runs_stays(supervised: Supervised) -> None:

@@ -1,0 +1,55 @@
+"""Whether a job has the workers to itself: then its chunks may be long, which spares what each chunk costs.
+
+How it works: when somebody finds no room, the long chunks of others are recalled: their workers are free as soon as
+the items that run have ended, sooner than short chunks would.  For a while after that all chunks are short, so that
+many who come one after the other do not cut everything to pieces.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from app.domain.chunking import ALONE_SECONDS, TARGET_SECONDS
+from app.domain.engine import Chunk, PoolName
+
+QUIET_SECONDS = 1.0
+"""How long nobody else must have wanted a worker."""
+
+K = TypeVar("K")
+
+
+class Company(Generic[K]):
+    """The long chunks of each pool, and when somebody was last in the way of somebody else."""
+
+    def __init__(self, pools: Sequence[PoolName], recall: Callable[[int], None]) -> None:
+        """`recall` lets a chunk start none of its further items."""
+        self._recall = recall
+        self._crowded_at = dict.fromkeys(pools, -QUIET_SECONDS)
+        self._long: dict[PoolName, dict[int, tuple[K, float]]] = {pool: {} for pool in pools}
+        """Whose they are, and since when, by the chunk's id."""
+
+    def chunk_seconds(self, pool: PoolName, wanting: int, now: float) -> float:
+        """What a chunk cut now may take, with so many that want a worker."""
+        quiet = now - self._crowded_at[pool] >= QUIET_SECONDS
+        return ALONE_SECONDS if wanting == 1 and quiet else TARGET_SECONDS
+
+    def sent(self, pool: PoolName, owner: K, chunk: Chunk, now: float) -> None:
+        """The chunk is with a worker."""
+        if chunk.long:
+            self._long[pool][chunk.id] = owner, now
+
+    def taken(self, pool: PoolName, now: float) -> Sequence[tuple[int, K, float]]:
+        """The long chunks that are with workers, whose they are, and how many seconds each has taken so far."""
+        return [(number, owner, now - at) for number, (owner, at) in self._long[pool].items()]
+
+    def ended(self, pool: PoolName, chunk: Chunk) -> None:
+        """It is with none any more."""
+        self._long[pool].pop(chunk.id, None)
+
+    def waits(self, pool: PoolName, now: float, own: K | None = None) -> None:
+        """Somebody finds no room; what `own` has with workers is in nobody's way."""
+        in_the_way = [number for number, (owner, _) in self._long[pool].items() if owner != own]
+        if own is None or in_the_way:
+            self._crowded_at[pool] = now
+        for number in in_the_way:
+            del self._long[pool][number]
+            self._recall(number)

@@ -1,0 +1,113 @@
+"""A job that has the workers to itself is cut into few chunks, and nobody who comes waits for these."""
+
+import pytest
+
+from app.domain.chunking import ALONE_SECONDS, TARGET_SECONDS
+from app.domain.engine import Chunk
+from app.service.company import QUIET_SECONDS, Company
+from tests.simulation.scheduled import Scheduled, scheduled
+
+ITEM_SECONDS = 0.01
+POOL = "cpu"
+
+
+def a_chunk(number: int, *, long: bool = True) -> Chunk:
+    return Chunk(number, "t", b"{}", 0, 20, b"1\n" * 20, long=long)
+
+
+@pytest.fixture
+def recalled() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def company(recalled: list[int]) -> Company[str]:
+    """Two jobs have a long and a short chunk each with the workers."""
+    company: Company[str] = Company([POOL, "io"], recalled.append)
+    for number, owner in enumerate("aabb"):
+        company.sent(POOL, owner, a_chunk(number, long=number % 2 == 0), 1.0)
+    return company
+
+
+def test_chunks_are_long_where_one_job_alone_wants_workers(company: Company[str]) -> None:
+    """From the start."""
+    assert company.chunk_seconds(POOL, 1, 0.0) == ALONE_SECONDS
+    assert company.chunk_seconds(POOL, 2, 0.0) == TARGET_SECONDS
+
+
+def test_who_waits_has_all_long_chunks_recalled_once(company: Company[str], recalled: list[int]) -> None:
+    """Short ones end as soon."""
+    for _ in range(2):
+        company.waits(POOL, 5.0)
+
+    assert recalled == [0, 2]
+
+
+def test_a_job_is_not_in_its_own_way(company: Company[str], recalled: list[int]) -> None:
+    """If nobody else wants anything; what others have left with the workers is."""
+    company.waits(POOL, 5.0, "a")
+    company.waits(POOL, 9.0, "a")
+
+    assert recalled == [2]
+    assert company.chunk_seconds(POOL, 1, 5.0 + QUIET_SECONDS) == ALONE_SECONDS
+
+
+def test_what_has_ended_is_not_recalled(company: Company[str], recalled: list[int]) -> None:
+    """Nor is what is in another pool."""
+    company.ended(POOL, a_chunk(0))
+    company.waits("io", 5.0)
+
+    assert recalled == []
+    company.waits(POOL, 5.0)
+    assert recalled == [2]
+
+
+def test_for_a_while_after_somebody_came_chunks_are_short(company: Company[str]) -> None:
+    """So that many who come one after the other find them so."""
+    company.waits(POOL, 5.0)
+
+    assert company.chunk_seconds(POOL, 1, 5.0 + 0.9 * QUIET_SECONDS) == TARGET_SECONDS
+    assert company.chunk_seconds(POOL, 1, 5.0 + QUIET_SECONDS) == ALONE_SECONDS
+    assert company.chunk_seconds("io", 1, 5.0) == ALONE_SECONDS
+
+
+@pytest.mark.parametrize("left", [0, 10_000])
+def test_a_job_that_comes_waits_for_one_item_of_the_job_before_it(left: int) -> None:
+    """Not for a long chunk; also if that was the last of its job."""
+    waited: list[float] = []
+
+    async def story(service: Scheduled) -> None:
+        for _ in range(20):
+            before = await service.submit(*[ITEM_SECONDS * 1000] * (200 + left))
+            while before.waiting > left:
+                await before.bell.wait(before.bell.rings, 3600.0)
+            began = service.clock.monotonic()
+            await service.end(await service.submit(1.0))
+            waited.append(service.clock.monotonic() - began - 0.001)
+            if left:
+                await service.dispatcher.cancel(before)
+            await service.end(before)
+            await before.bell.wait(before.bell.rings, 2 * QUIET_SECONDS)
+
+    scheduled(story)
+
+    assert max(waited) <= ITEM_SECONDS + 0.002
+
+
+def test_two_jobs_are_cut_into_short_chunks() -> None:
+    """None of either takes more than the other should wait."""
+    sizes: list[list[int]] = [[], []]
+
+    async def story(service: Scheduled) -> None:
+        jobs = [await service.submit(*[ITEM_SECONDS * 1000] * 400)]
+        while jobs[-1].waiting > 100:
+            sizes[len(jobs) - 1] += [chunk.count for job in jobs for chunk in job.chunks.values()]
+            await service.dispatcher.bell.wait(service.dispatcher.bell.rings, 3600.0)
+            if len(jobs) == 1 and jobs[0].waiting < 300:
+                jobs.append(await service.submit(*[ITEM_SECONDS * 1000] * 400))
+                await service.dispatcher.bell.wait(service.dispatcher.bell.rings, 2 * TARGET_SECONDS)
+
+    scheduled(story)
+
+    assert max(sizes[0]) > 2 * TARGET_SECONDS / ITEM_SECONDS
+    assert max(sizes[1]) <= TARGET_SECONDS / ITEM_SECONDS
