@@ -3,7 +3,8 @@
 Ours is the service's own (`app.domain.chunking`), with what its pool does besides: a second chunk behind a short one,
 and taking back what waits behind something long (`workers.slot`).  The others are re-told from what their
 documentation and behaviour say: `multiprocessing.Pool.map` cuts four chunks for each worker before it knows anything;
-joblib's automatic batching doubles until a batch takes 0.2 s.  Nothing is run or measured, so the outcome is the
+joblib's automatic batching doubles until a batch takes 0.2 s.  Both keep chunks in one queue, from which whoever is
+free takes the next at once, and take nothing back.  Nothing is run or measured, so the outcome is the
 same on every machine, and a test may hold us to it.
 """
 
@@ -49,13 +50,15 @@ class Rule(Protocol):
         ...
 
     @property
-    def takes_back(self) -> bool: ...
+    def common_queue(self) -> bool:
+        """Whether chunks are cut ahead, two for each worker, whoever is free takes the next, and none comes back."""
+        ...
 
 
 class Ours:
     """The service's rule."""
 
-    takes_back = True
+    common_queue = False
 
     def __init__(self, items: int, workers: int) -> None:
         del items
@@ -76,10 +79,20 @@ class Ours:
         return LONG_ALONE_SECONDS if long else LONG_SECONDS
 
 
-class FourEach:
-    """`Pool.map`: the job cut into four chunks for each worker; all of them wait in the workers' common queue."""
+class _Queued:
+    """What the rules of others have in common."""
 
-    takes_back = False
+    common_queue = True
+
+    def short(self, count: int) -> bool:  # noqa: ARG002
+        return True
+
+    def kept_seconds(self, count: int) -> float:  # noqa: ARG002
+        return math.inf
+
+
+class FourEach(_Queued):
+    """`Pool.map`: the job cut into four chunks for each worker; all of them wait in the workers' common queue."""
 
     def __init__(self, items: int, workers: int) -> None:
         self._size = -(-items // (4 * workers))
@@ -89,17 +102,10 @@ class FourEach:
 
     def report(self, count: int, seconds: float) -> None: ...
 
-    def short(self, count: int) -> bool:  # noqa: ARG002
-        return True
 
-    def kept_seconds(self, count: int) -> float:  # noqa: ARG002
-        return math.inf
-
-
-class Doubling:
+class Doubling(_Queued):
     """joblib: batches of one at first; towards 0.2 s, at most doubled at a time; shared out among the workers."""
 
-    takes_back = False
     _SECONDS_MIN, _SECONDS_MAX = 0.2, 2.0
 
     def __init__(self, items: int, workers: int) -> None:
@@ -127,12 +133,6 @@ class Doubling:
             self._batch = max(1, 2 * ideal)
         if self._batch != old:
             self._smoothed = 0.0
-
-    def short(self, count: int) -> bool:  # noqa: ARG002
-        return True
-
-    def kept_seconds(self, count: int) -> float:  # noqa: ARG002
-        return math.inf
 
 
 RULES: Mapping[str, Callable[[int, int], Rule]] = {
@@ -172,6 +172,8 @@ class _Run:
         self._todo = deque([(0, len(costs))])
         self._left = len(costs)
         self._workers = [_Worker() for _ in range(workers)]
+        self._ready: deque[tuple[int, int]] = deque()
+        """What was cut and is with no worker yet."""
         self._ends: list[tuple[float, int, int]] = []
         """(when, which worker, its turn)."""
         self._now = 0.0
@@ -183,7 +185,7 @@ class _Run:
         tick = WATCH_SECONDS
         self._fill()
         while self._ends:
-            if self._rule.takes_back and tick < self._ends[0][0]:
+            if not self._rule.common_queue and tick < self._ends[0][0]:
                 self._now, tick = tick, tick + WATCH_SECONDS
                 self._share()
             else:
@@ -197,6 +199,9 @@ class _Run:
 
     def _fill(self) -> None:
         """Give every worker what it has room for, the idle ones first."""
+        if self._rule.common_queue:
+            self._fill_from_queue()
+            return
         for behind in (False, True):
             for number, worker in enumerate(self._workers):
                 if not self._left or len(worker.queue) != behind or (behind and worker.late):
@@ -204,15 +209,28 @@ class _Run:
                 size = self._rule.size(self._left)
                 if behind and not (self._rule.short(size) and self._rule.short(_count(worker.queue[0]))):
                     continue
-                first, stop = self._todo.popleft()
-                size = min(size, stop - first)
-                if first + size < stop:
-                    self._todo.appendleft((first + size, stop))
-                self._left -= size
-                self._chunks += 1
-                worker.queue.append((first, first + size))
+                worker.queue.append(self._cut(size))
                 if not behind:
                     self._begin(number, TRIP_SECONDS)
+
+    def _fill_from_queue(self) -> None:
+        out = sum(len(worker.queue) for worker in self._workers) + len(self._ready)
+        while self._left and out < 2 * len(self._workers):
+            self._ready.append(self._cut(self._rule.size(self._left)))
+            out += 1
+        for number, worker in enumerate(self._workers):
+            if self._ready and not worker.queue:
+                worker.queue.append(self._ready.popleft())
+                self._begin(number, 0.0)
+
+    def _cut(self, size: int) -> tuple[int, int]:
+        first, stop = self._todo.popleft()
+        size = min(size, stop - first)
+        if first + size < stop:
+            self._todo.appendleft((first + size, stop))
+        self._left -= size
+        self._chunks += 1
+        return first, first + size
 
     def _begin(self, number: int, trip: float) -> None:
         worker = self._workers[number]

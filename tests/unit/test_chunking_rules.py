@@ -8,16 +8,30 @@ from bench.chunking import KINDS, RULES, over_ideal, simulate
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_workers_end_within_three_percent_of_the_ideal(kind: str) -> None:
+def test_two_workers_end_within_one_percent_of_the_ideal(kind: str) -> None:
     """Whether costs are all the same, spread, growing, or small but for some that are forty times as much."""
-    assert over_ideal(kind, 2, "Millpond")[0] <= 1.03
+    assert over_ideal(kind, 2, "Millpond")[0] <= 1.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_eight_workers_end_near_the_ideal(kind: str) -> None:
+    """Of the bimodal costs one of the long ones comes too late for more, whatever is done."""
+    assert over_ideal(kind, 8, "Millpond")[0] <= (1.06 if kind == "bimodal" else 1.03)
 
 
 @pytest.mark.parametrize("workers", [2, 8])
 @pytest.mark.parametrize("kind", ["lognormal", "growing", "bimodal"])
-def test_uneven_costs_are_shared_better_than_by_map(kind: str, workers: int) -> None:
-    """`Pool.map` cuts its chunks before it knows what they cost."""
-    assert over_ideal(kind, workers, "Millpond")[0] < over_ideal(kind, workers, "Pool.map")[0]
+@pytest.mark.parametrize("other", ["Pool.map", "joblib"])
+def test_uneven_costs_are_shared_better_than_by_others(kind: str, workers: int, other: str) -> None:
+    """They cut before they know what items cost, or cannot take back what they have cut."""
+    assert over_ideal(kind, workers, "Millpond")[0] < over_ideal(kind, workers, other)[0]
+
+
+def test_whoever_is_free_takes_the_next_chunk_of_a_common_queue() -> None:
+    """None waits behind a long one that another worker has."""
+    costs = [7.0] + [1.0] * 7
+
+    assert simulate(costs, 2, "Pool.map").makespan == 7.0
 
 
 @pytest.mark.parametrize("workers", [2, 8])
