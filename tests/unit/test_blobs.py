@@ -32,3 +32,36 @@ def test_only_a_durable_file_waits_for_the_disk(
         assert flushed[1:] == [str(section), str(tmp_path)]
     else:
         assert flushed == []
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_the_same_bytes_again_are_a_new_file(tmp_path: Path, durable: bool) -> None:
+    """Retention takes it for one, though what was there stays; nothing else is left of it."""
+    blobs = Blobs(tmp_path, durable=durable)
+    path = blobs.path(a_file(blobs, b"content"))
+    os.utime(path, (1, 1))
+    before = path.stat()
+
+    a_file(blobs, b"content")
+
+    assert path.read_bytes() == b"content"
+    assert path.stat().st_mtime > before.st_mtime
+    assert (path.stat().st_ino == before.st_ino) is not durable
+    assert [found for found in tmp_path.rglob("*") if found.is_file()] == [path]
+
+
+def test_a_file_that_was_cut_short_is_whole_once_it_is_stored_again(tmp_path: Path) -> None:
+    """A loss of power may do that to one that does not wait for the disk."""
+    blobs = Blobs(tmp_path)
+    path = blobs.path(a_file(blobs, b"content"))
+    path.write_bytes(b"con")
+
+    a_file(blobs, b"content")
+
+    assert path.read_bytes() == b"content"
+
+
+def a_file(blobs: Blobs, content: bytes) -> str:
+    with blobs.writing() as writer:
+        writer.write(content)
+        return writer.commit()
