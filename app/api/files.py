@@ -12,6 +12,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import FileResponse
 
 from app.api import body, ranges, service_models
+from app.api.aside import beside
 from app.api.context import Context, Ctx
 from app.api.multipart import FormReader, UploadedFile, base_name
 from app.api.openapi import header, problems, reference, returns
@@ -191,10 +192,10 @@ async def _raw_file(
     limit = context.settings.max_file_bytes
     with context.blobs.writing() as writer:
         async for data in pieces:
-            writer.write(data)
+            await beside(writer.write, data)
             if writer.size_bytes > limit:
                 raise TooLarge(f"The file has more than {limit} bytes.")
-        return UploadedFile(writer.commit(), name, media_type, writer.size_bytes)
+        return UploadedFile(await beside(writer.commit), name, media_type, writer.size_bytes)
 
 
 def _asks_for_bytes(request: Request, etag: str) -> bool:

@@ -1,5 +1,7 @@
 """multipart/form-data: each file part goes to the file store as it arrives; fields are kept.
 
+How it works: a piece is parsed, digested and written by a thread, while the loop reads the next one.
+
 Invariant: memory does not grow with the files; what was stored of a broken body is never named by anything.
 """
 
@@ -11,6 +13,7 @@ from typing import Protocol
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from app.api.aside import beside
 from app.domain.errors import Invalid, Malformed, TooLarge
 
 FIELD_BYTES_MAX = 1 << 20
@@ -86,7 +89,7 @@ class FormReader:
         """The form, once its body has ended.  Malformed if that was not its end."""
         try:
             async for piece in pieces:
-                self._parser.write(piece)
+                await beside(self._parser.write, piece)
             self._parser.finalize()
         except FormParserError as error:
             raise Malformed(f"The body is not multipart/form-data: {error}.") from None
