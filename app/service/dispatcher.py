@@ -33,7 +33,7 @@ from app.service.live import LiveJob
 from app.service.scheduler import Scheduler
 from app.service.writer import Writer
 
-PENDING_BYTES_MAX = 64 << 20
+PENDING_BYTES_MAX = 16 << 20
 """Results waiting for the store beyond this hold up new chunks."""
 WAITING_SECONDS = 0.2
 TAKEN_UP_AT_ONCE = 100
