@@ -8,7 +8,7 @@ import asyncio
 import json
 import multiprocessing
 from collections import defaultdict
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import Pool
 from time import perf_counter
@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 import uvloop
 
-from app.service.intake import split_array
+from app.service.cutting import elements
 from bench import payloads
 from bench.costs import MAP
 from bench.figure import Figure, Target, WrongResult, at_most, percentile, ratio_at_most
@@ -32,6 +32,8 @@ from workers.tasks.numbers import square
 MAP_JSON = f"{MAP} and json"
 APPLY, APPLY_ALL = "Pool.apply_async().get()", "Pool.apply_async(), then get()"
 ITEM_BYTES_MAX = 8 << 20
+PIECE_BYTES = 64 << 10
+"""About what a server gets of a body at a time."""
 LAG_LOOK_SECONDS = 0.001
 MS = 1_000.0
 
@@ -182,10 +184,15 @@ async def _watch_lag(lag: list[float]) -> None:
 
 
 async def _document(driver: Driver, array: bytes) -> bytes:
-    """The result lines of a JSON array of squares, as one text."""
-    blocks = split_array(array, ITEM_BYTES_MAX)
+    """The result lines of a JSON array of squares, as one text; it is cut as the service cuts one that arrives."""
+    blocks = await elements(_pieces(array), ITEM_BYTES_MAX)
     lines = b"".join(block.lines for block in blocks)
     return b"".join(await driver.map("square", lines, sum(block.count for block in blocks)))
+
+
+async def _pieces(text: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(text), PIECE_BYTES):
+        yield text[at : at + PIECE_BYTES]
 
 
 def _mapped_document(pool: Pool, array: bytes) -> bytes:

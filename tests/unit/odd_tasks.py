@@ -27,6 +27,15 @@ class _Struck:
 _struck = _Struck()
 
 
+class _Seven(int):
+    """An int to whoever asks, but what is written of it is its own affair, and may raise."""
+
+    def __repr__(self) -> str:
+        raise ValueError("seven has no form")
+
+    __str__ = __repr__
+
+
 @task
 def turned(value: Any) -> Any:
     """An output of whatever kind the item says."""
@@ -64,6 +73,14 @@ def turned(value: Any) -> Any:
             os.kill(os.getpid(), signal.SIGKILL)
         case "sleep":
             time.sleep(20)
+        case "seven":
+            return _Seven(7)
+        case "stop":
+            return next(iter(()))
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "leave":
+            raise GeneratorExit
         case "struck":
             return None if _struck else value
         case "forget":

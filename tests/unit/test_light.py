@@ -23,6 +23,7 @@ MODULES = ("tests.unit.odd_tasks", "workers.tasks")
 ODD = [
     *("nan", "surrogate", "object", "exit", "wrong", "print", "stderr", "print and raise"),
     *("slow", "flush", "same", "set", "progress", "struck", "forget"),
+    *("seven", "stop", "interrupt", "leave"),
 ]
 _TIME = re.compile(rb',"duration_ms":[0-9.]+')
 
@@ -112,6 +113,7 @@ def test_numbers_have_the_same_lines(
 @given(lines=lines_of(json_values | st.sampled_from(ODD)), attempts=st.integers(1, 2))
 @example([b"1"] * 100 + [b'"nan"'] + [b"2.5"] * 100 + [b'"same"'] * 300, 1)
 @example([b'"print"', b"1"] * 100, 1)
+@example([b"1"] * 70 + [b'"stop"', b"2", b'"interrupt"', b"3", b'"seven"', b'"leave"'] * 40, 2)
 def test_outputs_of_every_kind_have_the_same_lines(
     worker: LoneWorker, lines: list[bytes], attempts: int
 ) -> None:
