@@ -178,13 +178,17 @@ def through_a_socket(parts: Iterable[Frame]) -> list[Frame]:
     theirs.setblocking(False)
     with ours, theirs:
         for part in parts:
-            for buffer in part.buffers():
-                view = memoryview(buffer)
-                while view:
-                    try:
-                        view = view[theirs.send(view) :]
-                    except BlockingIOError:
-                        received += reader.feed(ours.recv(_READ_BYTES))
+            left = [memoryview(buffer) for buffer in part.buffers()]
+            while left:
+                try:
+                    sent = theirs.sendmsg(left)
+                except BlockingIOError:
+                    received += reader.feed(ours.recv(_READ_BYTES))
+                    continue
+                while left and sent >= len(left[0]):
+                    sent -= len(left.pop(0))
+                if sent:
+                    left[0] = left[0][sent:]
         theirs.shutdown(socket.SHUT_WR)
         while data := ours.recv(_READ_BYTES):
             received += reader.feed(data)

@@ -15,8 +15,10 @@ FLOOR_SECONDS = 0.002
 GROWTH = 4
 SMOOTHING = 0.4
 ITEMS_MAX = 65_536
-LIGHT_SECONDS = 10e-6
-"""What is done for an item by itself costs a tenth of this and more: smaller ones run together."""
+LIGHT_SECONDS = 100e-6
+"""What is done for an item by itself costs a hundredth of this, and more on a busy machine, where an item also seems
+to take several times as long: smaller ones run together, a millisecond at a time.
+"""
 BYTES_MAX = 1 << 20
 
 
