@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-import uvicorn
 from fastapi import FastAPI
+from uvicorn.config import Config
 
 from app.api.app import create_app
 from app.api.board import Boards
@@ -169,8 +169,8 @@ class Service:
             await self.dispatcher.stop()
 
 
-def _config(app: FastAPI) -> uvicorn.Config:
-    return uvicorn.Config(
+def _config(app: FastAPI) -> Config:
+    return Config(
         app,
         loop="uvloop",
         http=Protocol,

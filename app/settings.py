@@ -1,13 +1,14 @@
 """Every setting, from `MILLPOND_…` environment variables, checked at start."""
 
-import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from app.domain.guess import closest
+
+PREFIX = "MILLPOND_"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 REMEDIES = (
     "set MILLPOND_API_KEYS_FILE and make keys with `python -m app key add NAME --role submit`,"
@@ -21,12 +22,10 @@ def _comma_separated(value: object) -> object:
     )
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Where Millpond listens, what it keeps where, and its limits."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="MILLPOND_", frozen=True, extra="forbid", env_ignore_empty=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(
@@ -74,7 +73,7 @@ class Settings(BaseSettings):
         description="bytes above what it had at its start that a worker is refused, with MemoryError in the task;"
         " default: what the container's limit leaves, if it has one",
     )
-    tasks: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)] = Field(
+    tasks: Annotated[tuple[str, ...], BeforeValidator(_comma_separated)] = Field(
         ("workers.tasks",), min_length=1, description="modules or packages with tasks, comma-separated"
     )
     max_body_bytes: int = Field(
@@ -134,6 +133,12 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(10.0, ge=0, description="how long running items may go on after SIGTERM")
 
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """The settings of these variables; an empty one counts as not there.  ValidationError if one is wrong."""
+        said = {name: environment.get(_variable(name)) for name in cls.model_fields}
+        return cls.model_validate({name: value for name, value in said.items() if value})
+
     @property
     def key_file(self) -> Path | None:
         """Where the keys are; None if none are needed."""
@@ -155,13 +160,14 @@ class Settings(BaseSettings):
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:
     """What is wrong with `MILLPOND_…` variables that are no settings: most likely a typing error."""
-    prefix = Settings.model_config["env_prefix"]
-    known = [f"{prefix}{name.upper()}" for name in Settings.model_fields]
+    known = [_variable(name) for name in Settings.model_fields]
     told = []
     for name in sorted(environment):
-        if name.startswith(prefix) and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            told.append(
-                f"{name}: there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
-            )
+        if name.startswith(PREFIX) and name not in known:
+            close = closest(name, known)
+            told.append(f"{name}: there is no such setting" + (f"; did you mean {close}?" if close else ""))
     return told
+
+
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name.upper()}"

@@ -5,7 +5,8 @@ import logging
 import socket
 from types import FrameType
 
-import uvicorn
+from uvicorn.config import Config
+from uvicorn.server import Server as HttpServer
 
 from app.domain.errors import ServiceError
 from app.service.jobs import Jobs
@@ -27,10 +28,10 @@ def bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-class Server(uvicorn.Server):
+class Server(HttpServer):
     """Ends open streams at the first sign of a stop; uvicorn would wait for them for ever."""
 
-    def __init__(self, config: uvicorn.Config, jobs: Jobs) -> None:
+    def __init__(self, config: Config, jobs: Jobs) -> None:
         super().__init__(config)
         self._jobs = jobs
         self._failure: BaseException | None = None
