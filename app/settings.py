@@ -43,7 +43,9 @@ class Settings(BaseModel):
     session_seconds: float = Field(
         12 * 3600.0, ge=60, le=30 * 86400, description="how long a browser that has signed in stays so"
     )
-    data_dir: Path = Field(Path("data"), description="directory of the SQLite file and of stored files")
+    data_dir: Path = Field(
+        Path("data"), description="directory of the SQLite file, of large payloads and of stored files"
+    )
     durability: Literal["process", "power"] = Field(
         "process",
         description="`process`: what was answered survives the death of every process;"

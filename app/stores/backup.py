@@ -3,7 +3,8 @@
 How it works: files are immutable and named by their content, so they are copied as they are; the database is copied
 in one read transaction, which holds up no writer; then come the files that were stored meanwhile.  A file that the
 copied database names was there when the first pass or the second one came by, unless it was let go in between, and
-that happens only to what no job names.
+that happens only to what no job names.  Payload files only grow, so they are copied after the database, which names
+what is in them by then; a job whose payloads were swept away meanwhile is deleted in the copy, too.
 
 Invariant: a directory that has the target's name is a whole copy.
 """
@@ -15,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from app.domain.errors import ServiceError, StorageFull
+from app.stores import housekeeping, payloads
 from app.stores.directory import files_in
 
 DATABASE = "millpond.sqlite"
@@ -36,6 +38,7 @@ def back_up(source: Path, target: Path) -> int:
         _copy_files(source, part)
         _copy_database(source / DATABASE, part / DATABASE)
         _copy_files(source, part)
+        _copy_payloads(source, part)
         _flush(part)
         part.replace(target)
         _flush_directory(target.parent)
@@ -50,6 +53,21 @@ def _copy_database(source: Path, target: Path) -> None:
     """All of it in one step, which is one transaction; `VACUUM INTO` leaves out what is free."""
     with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         connection.execute("VACUUM INTO ?", (str(target),))
+
+
+def _copy_payloads(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(target / DATABASE)) as connection, connection:
+        owners = [owner for (owner,) in connection.execute(payloads.OWNERS)]
+        (target / payloads.DIRECTORY).mkdir()
+        gone = []
+        for owner in owners:
+            place = Path(payloads.DIRECTORY, str(owner))
+            try:
+                shutil.copyfile(source / place, target / place)
+            except FileNotFoundError:
+                gone.append(owner)
+        connection.executemany("DELETE FROM jobs WHERE owner = ?", [(owner,) for owner in gone])
+        housekeeping.bury(connection, gone)
 
 
 def _copy_files(source: Path, target: Path) -> None:

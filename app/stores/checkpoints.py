@@ -13,6 +13,8 @@ import logging
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 STEP_BYTES = 16 << 20
@@ -31,13 +33,15 @@ class Checkpoints:
         self,
         path: Path,
         connection: sqlite3.Connection,
+        prepared: Callable[[], AbstractContextManager[None]] = nullcontext,
         *,
         step_bytes: int = STEP_BYTES,
         log_bytes_max: int = LOG_BYTES_MAX,
     ) -> None:
-        """`connection` is used for nothing else; it is closed in the end."""
+        """`connection` is used for nothing else; it is closed in the end.  Within `prepared` the log may be moved."""
         self._log = path.with_name(f"{path.name}-wal")
         self._connection = connection
+        self._prepared = prepared
         self._step_bytes = step_bytes
         self._log_bytes_max = log_bytes_max
         self._moving = threading.Lock()
@@ -86,9 +90,10 @@ class Checkpoints:
         with self._moving:
             self._copied_at, self._copied_when = self._size(), time.monotonic()
             try:
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                with self._prepared():
+                    self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 self._failing = False
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 if not self._failing:  # said once
                     log.warning("the write-ahead log cannot be moved into the database, and grows: %s", error)
                 self._failing = True

@@ -3,13 +3,16 @@
 How it works: writes wait in a queue; the writer takes all that are there, runs one after the other, and commits them
 together, so that under load one commit serves many.  If one fails, none is kept, and all are run again, each in a
 savepoint of its own.  A write's caller is answered after the commit.  What was committed is moved from the
-write-ahead log into the database by others (checkpoints).
+write-ahead log into the database by others (checkpoints).  Large payloads stand beside it (payloads), and come and go
+with the transactions that name them.
 
 Invariant: a write that was answered is committed; one that raised changed nothing.
 """
 
 import asyncio
 import contextlib
+import errno
+import logging
 import os
 import queue
 import sqlite3
@@ -18,15 +21,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from app.domain.errors import ServiceError, StorageFull, StorageUnavailable
 from app.stores.checkpoints import STEP_BYTES, Checkpoints
+from app.stores.payloads import DIRECTORY, INLINE_BYTES_MAX, Durability, Gone, Payloads
+from app.stores.recovery import recovered
 
 T = TypeVar("T")
-Durability = Literal["process", "power"]
 Write = Callable[[sqlite3.Connection], T]
-"""Changes nothing but the database: it may be run, undone, and run again."""
+"""Changes nothing but the database and its payloads: it may be run, undone, and run again."""
 _Entry = tuple[Write[Any], asyncio.Future[Any]]
 _Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
 
@@ -48,9 +52,12 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_NOMEM: "There is not memory enough.",
 }
 """By primary result code (sqlite.org/rescode.html): what may pass."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _FULL_BELOW_BYTES = 1 << 20
 RETRY_AFTER_SECONDS = 5
+
+log = logging.getLogger(__name__)
 
 
 def connect(path: Path, durability: Durability) -> sqlite3.Connection:
@@ -68,9 +75,12 @@ def connect(path: Path, durability: Durability) -> sqlite3.Connection:
     return connection
 
 
-def translated(error: sqlite3.Error, directory: Path) -> ServiceError:
+def translated(error: sqlite3.Error | OSError, directory: Path) -> ServiceError:
     """The store's trouble in the service's words."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if isinstance(error, OSError):  # of a payload's file
+        code = sqlite3.SQLITE_FULL if error.errno in _FULL else sqlite3.SQLITE_IOERR
+    else:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(directory)):
         return StorageFull(
             "The disk is full. Nothing was changed; free some space and try again.",
@@ -98,9 +108,14 @@ class Database:
     """A database file, opened once for writing and a few times for reading."""
 
     def __init__(
-        self, path: Path, durability: Durability, on_commit: Callable[[float], None] = lambda _: None
+        self,
+        path: Path,
+        durability: Durability,
+        on_commit: Callable[[float], None] = lambda _: None,
+        inline_bytes_max: int = INLINE_BYTES_MAX,
     ) -> None:
         """`on_commit` is told, on the writer's thread, how many seconds a group took."""
+        self.payloads = Payloads(path.with_name(DIRECTORY), durability, inline_bytes_max)
         self._path = path
         self._on_commit = on_commit
         self._durability: Durability = durability
@@ -113,11 +128,16 @@ class Database:
     def open(self) -> sqlite3.Connection:
         """Start; the connection returned is the writer's, to migrate with before the first write."""
         try:
-            with contextlib.ExitStack() as opened:
+            with contextlib.ExitStack() as opened, recovered(self._path, self.payloads):
                 self._writer = opened.enter_context(contextlib.closing(connect(self._path, self._durability)))
-                self._checkpoints = Checkpoints(self._path, connect(self._path, self._durability))
+                self._state = opened.enter_context(contextlib.closing(connect(self._path, self._durability)))
+                self._checkpoints = Checkpoints(
+                    self._path,
+                    connect(self._path, self._durability),
+                    lambda: self.payloads.on_disk(self._state),
+                )
                 opened.pop_all()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self.translated(error) from error
         self._thread = threading.Thread(target=self._write_forever, name="store-writer", daemon=True)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
@@ -125,7 +145,7 @@ class Database:
         self._checkpoints.start()
         return self._writer
 
-    def translated(self, error: sqlite3.Error) -> ServiceError:
+    def translated(self, error: sqlite3.Error | OSError) -> ServiceError:
         return translated(error, self._path.parent)
 
     def close(self) -> None:
@@ -133,9 +153,23 @@ class Database:
         self._queue.put(None)
         self._thread.join()
         self._checkpoints.stop()
+        self._settle()
         self._readers.shutdown()
-        for connection in (*self._connections, self._writer):
+        for connection in (*self._connections, self._state, self._writer):
             connection.close()
+
+    def _settle(self) -> None:
+        """Have all payloads on the disk, before the last connection moves what is left in the log, and say so."""
+        try:
+            with self.payloads.on_disk(self._state):
+                pass
+            if self.payloads.untold and not self._lost:
+                self._writer.execute("BEGIN IMMEDIATE")
+                with self.payloads.committing(self._writer):
+                    self._writer.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            log.warning("the payloads may not all be on the disk: %s", error)
+            self._roll_back()
 
     async def write(self, change: Write[T]) -> T:
         """Run `change` in a transaction, and return once it is committed."""
@@ -152,11 +186,22 @@ class Database:
                 if connection is None:
                     connection = self._local.connection = connect(self._path, self._durability)
                     self._connections.append(connection)
-                return _looked(connection, look)
-            except sqlite3.Error as error:
+                try:
+                    return _looked(connection, look)
+                except Gone:  # in a newer state so is its row, unless it is lost
+                    return _looked(connection, look)
+            except (sqlite3.Error, OSError) as error:
                 raise self.translated(error) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    async def remove_payloads(self, owner: int) -> None:
+        """In a thread: to free much takes long.  What fails is done at the next start."""
+        try:
+            if self.payloads.exist(owner):
+                await asyncio.to_thread(self.payloads.remove, owner)
+        except OSError as error:
+            raise self.translated(error) from error
 
     def _write_forever(self) -> None:
         last = False
@@ -192,9 +237,10 @@ class Database:
                 self._lost = False
             self._writer.execute("BEGIN IMMEDIATE")
             outcomes = self._run(group)
-            self._writer.execute("COMMIT")
+            with self.payloads.committing(self._writer):
+                self._writer.execute("COMMIT")
         except BaseException as error:
-            reason = self.translated(error) if isinstance(error, sqlite3.Error) else error
+            reason = self.translated(error) if isinstance(error, sqlite3.Error | OSError) else error
             outcomes = [(future, None, reason) for _, future in group]
             self._roll_back()
         by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
@@ -212,12 +258,14 @@ class Database:
             # If it is alone, nobody else's change is lost with it; and SQLite itself may have rolled everything back.
             if len(group) == 1 or not self._writer.in_transaction:
                 raise
+        self.payloads.undo()
         self._writer.execute("ROLLBACK")
         self._writer.execute("BEGIN IMMEDIATE")
         return [(future, *self._attempt(change)) for change, future in group]
 
     def _roll_back(self) -> None:
         """Nothing of the transaction is to stay, even if the connection has to go for that."""
+        self.payloads.undo()
         try:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
@@ -227,6 +275,7 @@ class Database:
 
     def _attempt(self, change: Write[Any]) -> tuple[Any, BaseException | None]:
         self._writer.execute("SAVEPOINT change")
+        mark = self.payloads.mark()
         try:
             result = change(self._writer)
         except BaseException as error:
@@ -234,7 +283,8 @@ class Database:
                 raise
             self._writer.execute("ROLLBACK TO change")
             self._writer.execute("RELEASE change")
-            return None, self.translated(error) if isinstance(error, sqlite3.Error) else error
+            self.payloads.undo(mark)
+            return None, self.translated(error) if isinstance(error, sqlite3.Error | OSError) else error
         self._writer.execute("RELEASE change")
         return result, None
 

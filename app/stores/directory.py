@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from app.stores import payloads
+
 
 class DataDirectory:
     """A `Disk`, and a `FileDirectory`.  What looks at many files does so in a thread."""
@@ -43,7 +45,7 @@ class DataDirectory:
             aside.rename(self._place(aside.name.removeprefix(".old-")))
 
     def _used(self) -> int:
-        places = (self._directory, *self._sections())
+        places = (self._directory, self._directory / payloads.DIRECTORY, *self._sections())
         return sum(entry.stat().st_size for place in places for entry in files_in(place))
 
     def _sections(self) -> list[Path]:

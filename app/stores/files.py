@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from app.domain.errors import Conflict
+from app.stores.payloads import SIZE
 
 _USERS = """
     SELECT coalesce(jobs.id, 'that is being submitted') FROM file_uses
@@ -46,8 +47,8 @@ def delete(connection: sqlite3.Connection, file_id: str, uploaded_by: str | None
 def stored_bytes(connection: sqlite3.Connection, caller: str) -> int:
     """What is the caller's.  Lengths stand at the beginning of a row: what the rows hold is not read."""
     (size,) = connection.execute(
-        "SELECT (SELECT coalesce(sum(length(lines)), 0) FROM jobs JOIN blocks USING (owner) WHERE submitted_by = :name)"
-        " + (SELECT coalesce(sum(length(lines)), 0) FROM jobs JOIN segments USING (owner) WHERE submitted_by = :name)"
+        f"SELECT (SELECT coalesce(sum({SIZE}), 0) FROM jobs JOIN blocks USING (owner) WHERE submitted_by = :name)"
+        f" + (SELECT coalesce(sum({SIZE}), 0) FROM jobs JOIN segments USING (owner) WHERE submitted_by = :name)"
         " + (SELECT coalesce(sum(size_bytes), 0) FROM files WHERE uploaded_by = :name AND uploaded_by != '')",
         {"name": caller},
     ).fetchone()

@@ -1,7 +1,8 @@
 """Deleting, and giving the space back: in steps so small that no other write waits long.
 
 How it works: a deleted job's row goes, and its owner is marked dead; nothing finds what hangs on that owner any
-more.  `sweep` then takes that away piece by piece, and after it pages off the end of the file.
+more.  `sweep` then takes that away piece by piece, and after it pages off the end of the file.  An owner's payloads go
+as one file, after its rows.
 """
 
 import sqlite3
@@ -55,25 +56,28 @@ def forget(
     return dropped
 
 
-def sweep(connection: sqlite3.Connection, bytes_max: int) -> bool:
-    """Take a piece away of what hangs on some dead owner, else free pages off the file's end."""
+def sweep(connection: sqlite3.Connection, bytes_max: int) -> tuple[bool, int | None]:
+    """Take a piece away of what hangs on some dead owner, else free pages off the file's end.
+
+    Whether there is more, and the owner if nothing of it is left in the database.
+    """
     row = connection.execute("SELECT id FROM owners WHERE dead LIMIT 1").fetchone()
     if row is None:
-        return _shrink(connection, bytes_max)
+        return _shrink(connection, bytes_max), None
     (owner,) = row
     for table in ("segments", "blocks"):
         if rows := _largest_piece(connection, table, owner, bytes_max):
             connection.executemany(f"DELETE FROM {table} WHERE rowid = ?", rows)
-            return True
+            return True, None
     for table, key in (("notes", "rowid"), ("file_uses", "(file_id, owner)"), ("digests", "owner")):
         columns = key.strip("()")
         if connection.execute(
             f"DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} WHERE owner = ? LIMIT ?)",
             (owner, ROWS_MAX),
         ).rowcount:
-            return True
+            return True, None
     connection.execute("DELETE FROM owners WHERE id = ?", (owner,))
-    return True
+    return True, owner
 
 
 def _largest_piece(

@@ -8,8 +8,9 @@ segments, from the covering index alone; and while the job runs only the gapless
 import sqlite3
 from collections.abc import Iterator
 
-from app.domain.item import Outcome, Page, Segment, View, number_of_lines, take
+from app.domain.item import Block, Outcome, Page, Segment, View, number_of_lines, take
 from app.domain.store import Extent
+from app.stores.payloads import COLUMNS, SIZE, Payloads
 
 _BEFORE: dict[Outcome | None, str] = {
     None: "done_before",
@@ -27,6 +28,7 @@ _OWN: dict[Outcome | None, str] = {None: "count", "failed": "failed", "succeeded
 
 def read_page(
     connection: sqlite3.Connection,
+    payloads: Payloads,
     job_id: str,
     view: View,
     after: int,
@@ -44,7 +46,7 @@ def read_page(
     count = size = 0
     for segment_id, before, own in places:
         skip = max(0, after - before)
-        (lines,) = connection.execute("SELECT lines FROM segments WHERE id = ?", (segment_id,)).fetchone()
+        lines = _lines(connection, payloads, segment_id)
         if view.outcome is None and skip == 0 and own <= lines_max - count and size + len(lines) <= bytes_max:
             taken, number = lines, own
         else:
@@ -59,7 +61,21 @@ def read_page(
     return Page(b"".join(parts), after, count)
 
 
-def extent(connection: sqlite3.Connection, job_id: str, view: View, after: int, offset: int) -> Extent:
+def read_result(connection: sqlite3.Connection, payloads: Payloads, job_id: str, index: int) -> bytes | None:
+    """The result line of an item, if it has one."""
+    row = _holding(connection, "segments", job_id, index)
+    return payloads.lines(row).split(b"\n")[index - row["first"]] if row else None
+
+
+def read_block(connection: sqlite3.Connection, payloads: Payloads, job_id: str, index: int) -> Block | None:
+    """The block that holds an item."""
+    row = _holding(connection, "blocks", job_id, index)
+    return Block(row["first"], row["count"], payloads.lines(row)) if row else None
+
+
+def extent(
+    connection: sqlite3.Connection, payloads: Payloads, job_id: str, view: View, after: int, offset: int
+) -> Extent:
     """The size of a finished job's view after the first `after` lines, and where a byte of it is.
 
     Whole segments are measured without reading them.
@@ -71,7 +87,7 @@ def extent(connection: sqlite3.Connection, job_id: str, view: View, after: int, 
     ):
         if size <= offset:
             place_after, place_bytes = max(before, after), size
-        size += _bytes_of(connection, segment_id, view.outcome, max(0, after - before), own)
+        size += _bytes_of(connection, payloads, segment_id, view.outcome, max(0, after - before), own)
     return Extent(size, place_after, offset - place_bytes)
 
 
@@ -87,7 +103,12 @@ def done_ranges(
 
 
 def segments_from(
-    connection: sqlite3.Connection, job_id: str, index: int, outcome: Outcome, bytes_max: int
+    connection: sqlite3.Connection,
+    payloads: Payloads,
+    job_id: str,
+    index: int,
+    outcome: Outcome,
+    bytes_max: int,
 ) -> list[Segment]:
     """Segments with results of item `index` or later ones, those without such an outcome left out unread."""
     found: list[Segment] = []
@@ -95,27 +116,49 @@ def segments_from(
         f"SELECT id FROM {_FROM_ITEM.format(own=_OWN[outcome])}", (job_id, index)
     ):
         row = connection.execute(
-            "SELECT first, count, failed, done_before, failed_before, lines FROM segments WHERE id = ?",
+            f"SELECT first, count, failed, done_before, failed_before, {SIZE} FROM segments WHERE id = ?",
             (segment_id,),
         ).fetchone()
-        bytes_max -= len(row["lines"])
+        first, count, failed, done_before, failed_before, size = row
+        bytes_max -= size
         if found and bytes_max < 0:
             break
-        found.append(Segment(job_id, *row))
+        lines = _lines(connection, payloads, segment_id)
+        found.append(Segment(job_id, first, count, failed, done_before, failed_before, lines))
     return found
 
 
+def _holding(connection: sqlite3.Connection, table: str, job_id: str, index: int) -> sqlite3.Row | None:
+    """The row of the job with what belongs to item `index`."""
+    row: sqlite3.Row | None = connection.execute(
+        f"SELECT first, count, owner, {COLUMNS} FROM {table} WHERE owner = (SELECT owner FROM jobs WHERE id = ?)"
+        " AND first <= ? ORDER BY first DESC LIMIT 1",
+        (job_id, index),
+    ).fetchone()
+    return row if row and index < row["first"] + row["count"] else None
+
+
+def _lines(connection: sqlite3.Connection, payloads: Payloads, segment_id: int) -> bytes:
+    return payloads.lines(
+        connection.execute(f"SELECT owner, {COLUMNS} FROM segments WHERE id = ?", (segment_id,)).fetchone()
+    )
+
+
 def _bytes_of(
-    connection: sqlite3.Connection, segment_id: int, outcome: Outcome | None, skip: int, own: int
+    connection: sqlite3.Connection,
+    payloads: Payloads,
+    segment_id: int,
+    outcome: Outcome | None,
+    skip: int,
+    own: int,
 ) -> int:
     """The size of a segment's lines of the outcome, without the first `skip`."""
     size, count = connection.execute(
-        "SELECT length(lines), count FROM segments WHERE id = ?", (segment_id,)
+        f"SELECT {SIZE}, count FROM segments WHERE id = ?", (segment_id,)
     ).fetchone()
     if own == count and not skip:
         return int(size)
-    (lines,) = connection.execute("SELECT lines FROM segments WHERE id = ?", (segment_id,)).fetchone()
-    return len(take(lines, outcome, skip, own)[0])
+    return len(take(_lines(connection, payloads, segment_id), outcome, skip, own)[0])
 
 
 def _places(

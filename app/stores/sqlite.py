@@ -1,10 +1,10 @@
-"""Jobs, items and results in one SQLite file (WAL mode).
+"""Jobs, items and results in one SQLite file (WAL mode), and large payloads beside it (payloads).
 
 Invariant: a job's segments do not overlap, and its counts are what its segments hold.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -14,17 +14,13 @@ from app.domain.item import Block, Outcome, Page, Segment, View
 from app.domain.job import FINISHED, Job, Status
 from app.domain.store import Extent, Note, Query, Replay, StoredFile, Tombstone
 from app.stores import files, housekeeping
-from app.stores.connection import Database, Durability
-from app.stores.reading import done_ranges, extent, read_page, segments_from
+from app.stores.connection import Database
+from app.stores.payloads import INLINE_BYTES_MAX, Durability
+from app.stores.reading import done_ranges, extent, read_block, read_page, read_result, segments_from
 from app.stores.rows import (
-    CHANGING_COLUMNS,
     FILE_COLUMNS,
-    JOB_COLUMNS,
     changing_to_row,
-    digest_to_row,
     file_to_row,
-    job_to_row,
-    note_to_row,
     row_to_digest,
     row_to_file,
     row_to_job,
@@ -32,10 +28,8 @@ from app.stores.rows import (
     row_to_tombstone,
 )
 from app.stores.schema import migrate
+from app.stores.writing import OWNER, UPDATE_JOB, append, insert_blocks, insert_job, owner_of
 
-_INSERT_JOB = f"INSERT INTO jobs (owner, {', '.join(JOB_COLUMNS)}) VALUES (?{', ?' * len(JOB_COLUMNS)})"
-_UPDATE_JOB = f"UPDATE jobs SET {' = ?, '.join(CHANGING_COLUMNS)} = ? WHERE id = ?"
-_OWNER = "(SELECT owner FROM jobs WHERE id = ?)"
 _UNFINISHED = [str(status) for status in Status if status not in FINISHED]
 
 
@@ -54,8 +48,10 @@ class SqliteStore:
         path: Path,
         durability: Durability = "process",
         on_commit: Callable[[float], None] = lambda _: None,
+        inline_bytes_max: int = INLINE_BYTES_MAX,
     ) -> None:
-        self._database = Database(path, durability, on_commit)
+        self._database = Database(path, durability, on_commit, inline_bytes_max)
+        self._payloads = self._database.payloads
 
     def open(self) -> None:
         """Open the file, bring its schema up to date, and forget uploads that never became jobs.
@@ -66,7 +62,8 @@ class SqliteStore:
         try:
             migrate(connection)
             self._forget_uploads(connection)
-        except sqlite3.Error as error:
+            self._forget_payloads(connection)
+        except (sqlite3.Error, OSError) as error:
             self._database.close()
             raise self._database.translated(error) from error
         except BaseException:
@@ -84,6 +81,12 @@ class SqliteStore:
             if not isinstance(self._database.translated(error), StorageFull):
                 raise
 
+    def _forget_payloads(self, connection: sqlite3.Connection) -> None:
+        """Remove what a crash left of owners that never were, or are no more."""
+        for owner in self._payloads.owners():
+            if not connection.execute("SELECT 1 FROM owners WHERE id = ?", (owner,)).fetchone():
+                self._payloads.remove(owner)
+
     # -- Submitting
 
     async def create_job(
@@ -92,8 +95,8 @@ class SqliteStore:
         def change(connection: sqlite3.Connection) -> None:
             owner = connection.execute("INSERT INTO owners DEFAULT VALUES").lastrowid
             assert owner is not None
-            _insert_job(connection, job, owner, idempotency_key)
-            _insert_blocks(connection, owner, blocks, files)
+            insert_job(connection, job, owner, idempotency_key)
+            insert_blocks(connection, self._payloads, owner, blocks, files)
 
         await self._database.write(change)
 
@@ -102,13 +105,15 @@ class SqliteStore:
 
     async def add_blocks(self, upload: str, blocks: Sequence[Block], files: Sequence[str] = ()) -> None:
         await self._database.write(
-            lambda connection: _insert_blocks(connection, _owner_of(connection, upload), blocks, files)
+            lambda connection: insert_blocks(
+                connection, self._payloads, owner_of(connection, upload), blocks, files
+            )
         )
 
     async def commit_upload(self, upload: str, job: Job, idempotency_key: str | None = None) -> None:
         def change(connection: sqlite3.Connection) -> None:
-            owner = _owner_of(connection, upload)
-            _insert_job(connection, job, owner, idempotency_key)
+            owner = owner_of(connection, upload)
+            insert_job(connection, job, owner, idempotency_key)
             connection.execute("UPDATE owners SET upload = NULL WHERE id = ?", (owner,))
 
         await self._database.write(change)
@@ -161,7 +166,7 @@ class SqliteStore:
         return [row_to_job(row) for row in rows]
 
     async def save_job(self, job: Job) -> None:
-        await self._execute(_UPDATE_JOB, (*changing_to_row(job), job.id))
+        await self._execute(UPDATE_JOB, (*changing_to_row(job), job.id))
 
     async def append_items(self, job_id: str, blocks: Sequence[Block], files: Sequence[str] = ()) -> None:
         def change(connection: sqlite3.Connection) -> None:
@@ -172,7 +177,7 @@ class SqliteStore:
             ).fetchall()
             if not grown:
                 raise Conflict(f"Job {job_id!r} takes no items from {blocks[0].first} on.")
-            _insert_blocks(connection, grown[0]["owner"], blocks, files)
+            insert_blocks(connection, self._payloads, grown[0]["owner"], blocks, files)
 
         await self._database.write(change)
 
@@ -201,17 +206,13 @@ class SqliteStore:
         self, job_id: str, index: int, outcome: Outcome, *, bytes_max: int
     ) -> list[Segment]:
         return await self._database.read(
-            lambda connection: segments_from(connection, job_id, index, outcome, bytes_max)
+            lambda connection: segments_from(connection, self._payloads, job_id, index, outcome, bytes_max)
         )
 
     async def read_block(self, job_id: str, index: int) -> Block | None:
-        rows = await self._rows(
-            f"SELECT first, count, lines FROM blocks WHERE owner = {_OWNER}"
-            " AND first <= ? ORDER BY first DESC LIMIT 1",
-            (job_id, index),
+        return await self._database.read(
+            lambda connection: read_block(connection, self._payloads, job_id, index)
         )
-        found = [Block(row["first"], row["count"], row["lines"]) for row in rows]
-        return found[0] if found and index < found[0].stop else None
 
     async def append_results(
         self,
@@ -221,57 +222,21 @@ class SqliteStore:
         notes: Sequence[Note] = (),
         digests: Sequence[Digest] = (),
     ) -> None:
-        named = files
-
-        def change(connection: sqlite3.Connection) -> None:
-            _for_each(
-                connection,
-                "INSERT INTO segments (owner, first, count, failed, done_before, failed_before, lines)"
-                f" VALUES ({_OWNER}, ?, ?, ?, ?, ?, ?)",
-                [
-                    (s.job_id, s.first, s.count, s.failed, s.done_before, s.failed_before, s.lines)
-                    for s in segments
-                ],
-            )
-            _for_each(
-                connection,
-                f"INSERT INTO file_uses (owner, file_id, made) VALUES ({_OWNER}, ?, 1)"
-                " ON CONFLICT DO UPDATE SET made = 1",
-                [(job_id, file_id) for job_id, ids in named.items() for file_id in ids],
-            )
-            _for_each(
-                connection,
-                "INSERT INTO notes (owner, item, attempt, at, error, log, death)"
-                f" VALUES ({_OWNER}, ?, ?, ?, ?, ?, ?)",
-                [note_to_row(note) for note in notes],
-            )
-            _for_each(
-                connection,
-                f"INSERT OR REPLACE INTO digests (owner, digest) VALUES ({_OWNER}, ?)",
-                [digest_to_row(digest) for digest in digests],
-            )
-            _for_each(connection, _UPDATE_JOB, [(*changing_to_row(job), job.id) for job in jobs])
-
-        await self._database.write(change)
+        await self._database.write(
+            lambda connection: append(connection, self._payloads, segments, jobs, files, notes, digests)
+        )
 
     async def read_digest(self, job_id: str) -> Digest | None:
-        rows = await self._rows(f"SELECT digest FROM digests WHERE owner = {_OWNER}", (job_id,))
+        rows = await self._rows(f"SELECT digest FROM digests WHERE owner = {OWNER}", (job_id,))
         return row_to_digest(job_id, rows[0]) if rows else None
 
     async def read_result(self, job_id: str, index: int) -> bytes | None:
-        rows = await self._rows(
-            f"SELECT first, count, lines FROM segments WHERE owner = {_OWNER} AND first <= ?"
-            " ORDER BY first DESC LIMIT 1",
-            (job_id, index),
+        return await self._database.read(
+            lambda connection: read_result(connection, self._payloads, job_id, index)
         )
-        if not rows or index >= rows[0]["first"] + rows[0]["count"]:
-            return None
-        lines = rows[0]["lines"].split(b"\n")
-        line: bytes = lines[index - rows[0]["first"]]
-        return line
 
     async def notes(self, job_id: str, index: int | None = None) -> list[Note]:
-        where = f"owner = {_OWNER}" if index is None else f"owner = {_OWNER} AND item = ?"
+        where = f"owner = {OWNER}" if index is None else f"owner = {OWNER} AND item = ?"
         rows = await self._rows(
             f"SELECT * FROM notes WHERE {where} ORDER BY item, rowid",
             (job_id,) if index is None else (job_id, index),
@@ -283,12 +248,21 @@ class SqliteStore:
     ) -> Page:
         return await self._database.read(
             lambda connection: read_page(
-                connection, job_id, view, after, lines_max=lines_max, bytes_max=bytes_max, settled=settled
+                connection,
+                self._payloads,
+                job_id,
+                view,
+                after,
+                lines_max=lines_max,
+                bytes_max=bytes_max,
+                settled=settled,
             )
         )
 
     async def extent(self, job_id: str, view: View, after: int, offset: int) -> Extent:
-        return await self._database.read(lambda connection: extent(connection, job_id, view, after, offset))
+        return await self._database.read(
+            lambda connection: extent(connection, self._payloads, job_id, view, after, offset)
+        )
 
     # -- Files
 
@@ -330,7 +304,10 @@ class SqliteStore:
         )
 
     async def sweep(self, bytes_max: int) -> bool:
-        return await self._database.write(lambda connection: housekeeping.sweep(connection, bytes_max))
+        more, owner = await self._database.write(lambda connection: housekeeping.sweep(connection, bytes_max))
+        if owner is not None:
+            await self._database.remove_payloads(owner)
+        return more
 
     async def _execute(self, statement: str, values: Sequence[object] | Mapping[str, object]) -> None:
         await self._database.write(lambda connection: connection.execute(statement, values) and None)
@@ -339,45 +316,3 @@ class SqliteStore:
         self, statement: str, values: Sequence[object] | Mapping[str, object] = ()
     ) -> list[sqlite3.Row]:
         return await self._database.read(lambda connection: connection.execute(statement, values).fetchall())
-
-
-def _insert_job(connection: sqlite3.Connection, job: Job, owner: int, idempotency_key: str | None) -> None:
-    try:
-        connection.execute(_INSERT_JOB, (owner, *job_to_row(job)))
-        if idempotency_key is not None:
-            connection.execute(
-                "INSERT INTO idempotency (key, job_id, fingerprint, created_at) VALUES (?, ?, ?, ?)",
-                (idempotency_key, job.id, job.fingerprint, job.created_at.isoformat()),
-            )
-    except sqlite3.IntegrityError:
-        raise Conflict(f"There is a job {job.id!r} already, with other content.") from None
-    connection.execute("DELETE FROM tombstones WHERE job_id = ?", (job.id,))
-
-
-def _owner_of(connection: sqlite3.Connection, upload: str) -> int:
-    (owner,) = connection.execute("SELECT id FROM owners WHERE upload = ?", (upload,)).fetchone()
-    assert isinstance(owner, int)
-    return owner
-
-
-def _insert_blocks(
-    connection: sqlite3.Connection, owner: int, blocks: Iterable[Block], files: Iterable[str]
-) -> None:
-    _for_each(
-        connection,
-        "INSERT INTO blocks (owner, first, count, lines) VALUES (?, ?, ?, ?)",
-        [(owner, block.first, block.count, block.lines) for block in blocks],
-    )
-    _for_each(
-        connection,
-        "INSERT OR IGNORE INTO file_uses (owner, file_id) VALUES (?, ?)",
-        [(owner, file_id) for file_id in files],
-    )
-
-
-def _for_each(
-    connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object] | Mapping[str, object]]
-) -> None:
-    """Run the statement with each row.  For none it is not even begun, which would let go of the interpreter's lock."""
-    if rows:
-        connection.executemany(statement, rows)

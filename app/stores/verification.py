@@ -5,7 +5,7 @@ Reads one state of the database, whether a service serves it or not, and changes
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import msgspec
 from app.domain.errors import ServiceError
 from app.domain.item import is_failure
 from app.stores.directory import files_in
+from app.stores.payloads import COLUMNS, DIRECTORY, Payloads
 from app.stores.schema import scripts
 
 SHOWN_MAX = 20
@@ -108,16 +109,15 @@ def verify(directory: Path, *, quick: bool = False) -> Report:
         raise ServiceError(f"{directory} holds no Millpond: there is no {path.name} in it.")
     report = Report()
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            connection.isolation_level = None
+        with closing(_opened(path)) as connection:
             connection.execute("BEGIN")
             _check_schema(connection)
             report.add(_damages(connection, quick=quick))
             for message, rule in RULES.items():
                 report.add(message.format(*row) for row in connection.execute(rule))
             if not quick:
-                report.add(_wrong_blocks(connection))
-                report.add(_wrong_segments(connection))
+                report.add(_wrong_blocks(connection, path))
+                report.add(_wrong_segments(connection, path))
             report.add(_missing_files(connection, directory / "files"))
             report.jobs, report.items, report.results = connection.execute(
                 "SELECT count(*), coalesce(sum(total), 0), coalesce(sum(succeeded + failed), 0) FROM jobs"
@@ -130,6 +130,12 @@ def verify(directory: Path, *, quick: bool = False) -> Report:
     report.files = len(stored)
     report.add(_wrong_files(stored, quick=quick))
     return report
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    return connection
 
 
 def _check_schema(connection: sqlite3.Connection) -> None:
@@ -147,16 +153,34 @@ def _damages(connection: sqlite3.Connection, *, quick: bool) -> Iterator[str]:
             yield f"the database is damaged: {said}"
 
 
-def _wrong_blocks(connection: sqlite3.Connection) -> Iterator[str]:
-    query = "SELECT id, first, count, lines FROM blocks JOIN jobs USING (owner)"
-    for job_id, first, count, lines in connection.execute(query):
-        if lines.count(b"\n") != count or not lines.endswith(b"\n"):
+def _whole_lines(path: Path, rows: Iterable[sqlite3.Row]) -> Iterator[tuple[sqlite3.Row, bytes | None]]:
+    """Each row with its lines, or None if they are lost; those of jobs that were deleted meanwhile are left out."""
+    payloads = Payloads(path.with_name(DIRECTORY))
+    for row in rows:
+        owner, place = row["owner"], row["place"]
+        lines = row["lines"] if place is None else payloads.whole(owner, place, row["size"], row["checksum"])
+        if lines is None:
+            with closing(_opened(path)) as now:
+                if not now.execute("SELECT 1 FROM jobs WHERE owner = ?", (owner,)).fetchone():
+                    continue
+        yield row, lines
+
+
+def _wrong_blocks(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
+    query = f"SELECT id, first, count, owner, {COLUMNS} FROM blocks JOIN jobs USING (owner)"
+    for (job_id, first, count, *_), lines in _whole_lines(path, connection.execute(query)):
+        if lines is None:
+            yield f"job {job_id}: the payload of the items from {first} on is not whole"
+        elif lines.count(b"\n") != count or not lines.endswith(b"\n"):
             yield f"job {job_id}: the block of items from {first} on has not {count} lines"
 
 
-def _wrong_segments(connection: sqlite3.Connection) -> Iterator[str]:
-    query = "SELECT jobs.id, first, count, segments.failed, lines FROM segments JOIN jobs USING (owner)"
-    for job_id, first, count, failed, text in connection.execute(query):
+def _wrong_segments(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
+    query = f"SELECT jobs.id, first, count, segments.failed, owner, {COLUMNS} FROM segments JOIN jobs USING (owner)"
+    for (job_id, first, count, failed, *_), text in _whole_lines(path, connection.execute(query)):
+        if text is None:
+            yield f"job {job_id}: the payload of the results from {first} on is not whole"
+            continue
         lines = text.splitlines(keepends=True)
         where = f"job {job_id}: the results from {first} on"
         if len(lines) != count or not text.endswith(b"\n"):

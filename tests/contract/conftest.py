@@ -28,13 +28,14 @@ def run() -> Iterator[Run]:
         yield runner.run
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite and files"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
     """An empty store."""
     if request.param == "memory":
         yield MemoryStore()
         return
-    sqlite = SqliteStore(tmp_path / "millpond.sqlite")
+    path = tmp_path / "millpond.sqlite"
+    sqlite = SqliteStore(path) if request.param == "sqlite" else SqliteStore(path, inline_bytes_max=0)
     sqlite.open()
     yield sqlite
     sqlite.close()

@@ -30,6 +30,8 @@ FILE = StoredFile("sha256-0", 3, "a.jpg", "image/jpeg", NOON)
 OTHER = StoredFile("sha256-1", 3, None, "image/jpeg", NOON)
 DONE = a_job("done", status=Status.COMPLETED, counts=Counts(3, succeeded=3), ended_at=NOON, expires_at=NOON)
 LATER = NOON + timedelta(days=9)
+INLINE_BYTES_MAX = 20
+"""So blocks of three items have files, and those of one have none."""
 POINTS_MAX = 60
 """More places to fail than any call has."""
 
@@ -113,7 +115,8 @@ async def _fill(store: SqliteStore) -> None:
 
 @contextmanager
 def filled(path: Path, run: Run) -> Iterator[SqliteStore]:
-    store = SqliteStore(path)
+    path.parent.mkdir(exist_ok=True)
+    store = SqliteStore(path, inline_bytes_max=INLINE_BYTES_MAX)
     store.open()
     run(_fill(store))
     yield store
@@ -187,7 +190,7 @@ def test_a_call_that_fails_changed_nothing_and_succeeds_when_made_again(
     tmp_path: Path, run: Run, begin: Callable[[int, int], None], name: str, times: int
 ) -> None:
     """Wherever it fails, once or until the cause is gone."""
-    with filled(tmp_path / "expected.sqlite", run) as store:
+    with filled(tmp_path / "expected" / "millpond.sqlite", run) as store:
         answer = run(CALLS[name](store))
     path = tmp_path / "millpond.sqlite"
     with filled(path, run) as store:
@@ -204,7 +207,7 @@ def test_a_call_that_fails_changed_nothing_and_succeeds_when_made_again(
             assert contents(path) == before, f"failing at {point} changed something"
 
     assert found == answer
-    assert contents(path) == contents(tmp_path / "expected.sqlite")
+    assert contents(path) == contents(tmp_path / "expected" / "millpond.sqlite")
 
 
 async def outcome(call: Coroutine[Any, Any, object]) -> tuple[object, ServiceError | None]:

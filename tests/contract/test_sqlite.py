@@ -13,7 +13,8 @@ from app.domain.errors import Conflict, ServiceError, StorageFull
 from app.domain.item import Block, View
 from app.domain.job import Counts
 from app.domain.store import Query, Replay, StoredFile
-from app.stores.connection import Database, Durability, Write
+from app.stores.connection import Database, Write
+from app.stores.payloads import Durability
 from app.stores.sqlite import SqliteStore
 from tests.builders import NOON, Log, a_block, a_job
 from tests.contract.conftest import Run

@@ -58,7 +58,10 @@ class Storm:
         self._seed = f"{seed} {durability}"
         self._chance = random.Random(self._seed)
         self._moment = data / "moment"
-        settings = SETTINGS | {"MILLPOND_DURABILITY": durability, "HARM": "tests.harm.moments"}
+        settings = SETTINGS | {
+            "MILLPOND_DURABILITY": durability,
+            "HARM": "tests.harm.moments,tests.harm.payloads",
+        }
         settings["HARM_MOMENT"] = str(self._moment)
         self._server = Server(self.data, settings, "tests.harm")
 

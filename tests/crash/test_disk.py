@@ -42,7 +42,7 @@ KINDS = [
 def harmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Fault]]:
     """A service on a disk that can be made to fail."""
     fault = Fault(tmp_path / "fault")
-    monkeypatch.setenv("HARM", "tests.harm.disk")
+    monkeypatch.setenv("HARM", "tests.harm.disk,tests.harm.payloads")
     monkeypatch.setenv("HARM_DISK", str(tmp_path / "fault"))
     server = Server(
         tmp_path / "data",

@@ -1,9 +1,9 @@
-"""A disk that fails: what SQLite asks the operating system for is refused, below everything that is ours.
+"""A disk that fails: what the store asks the operating system for is refused, below everything that is ours.
 
 How it works: SQLite's unix layer lets each system call it makes be replaced (`xSetSystemCall`, which is there for
 its own tests: sqlite.org/c3ref/vfs.html).  Ours look into a small file, mapped into memory, where a test, in this
 process or another one, says which calls are to fail and with which errno.  A service is harmed by
-`HARM=tests.harm.disk HARM_DISK=<that file> python -m tests.harm`.
+`HARM=tests.harm.disk HARM_DISK=<that file> python -m tests.harm`.  Payload files have an `os` that does the same.
 
 Invariant: a call that is not to fail is the real one.  fsync cannot be replaced.
 """
@@ -16,6 +16,9 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from app.stores import payloads
 
 CALLS = ("pwrite64", "ftruncate", "pread64", "open", "mmap")
 WRITES = ("pwrite64", "ftruncate")
@@ -113,6 +116,29 @@ def harm(fault: Fault) -> None:
         callback = prototype(_harmed(prototype(getter(address, name.encode())), number, fault))
         _kept.append(callback)
         assert setter(address, name.encode(), ctypes.cast(callback, _POINTER)) == 0, f"no system call {name}"
+    setattr(payloads, "os", _HarmedOs(fault))  # noqa: B010
+
+
+class _HarmedOs:
+    """The module `os`, for who reads and writes payloads."""
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def pwrite(self, *arguments: Any) -> int:
+        self._pass("pwrite64")
+        return os.pwrite(*arguments)
+
+    def pread(self, *arguments: Any) -> bytes:
+        self._pass("pread64")
+        return os.pread(*arguments)
+
+    def _pass(self, call: str) -> None:
+        if error := self._fault.strike(CALLS.index(call)):
+            raise OSError(error, os.strerror(error))
 
 
 def _harmed(real: Callable[..., int], number: int, fault: Fault) -> Callable[..., int]:
