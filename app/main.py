@@ -5,6 +5,7 @@ given, so that tasks are loaded while this module is imported.
 """
 
 import asyncio
+import gc
 import logging
 import secrets
 import time
@@ -213,4 +214,14 @@ def serve(settings: Settings, launched: Launched) -> None:
     with bound(settings.host, settings.port) as listener:
         server, service = build(settings, launched)
         with service.opened():
+            put_aside()
             server.serve_on(listener)
+
+
+def put_aside() -> None:
+    """Have Python look no more at what is there by now when it looks for garbage: modules, which are there to stay.
+
+    Nobody is served while it looks at everything.  What comes from now on is collected as ever.
+    """
+    gc.collect()
+    gc.freeze()

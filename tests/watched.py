@@ -2,10 +2,12 @@
 
 How it works: the CPU time of the loop's thread is read before and after each callback; to it a machine that stands
 still, or works for others, adds nothing.  The limit grows with what a known piece of work takes here, so that a slow
-machine is not taken for slow code.  The loop is asyncio's own, not uvloop: its callbacks can be seen.
+machine is not taken for slow code.  The loop is asyncio's own, not uvloop: its callbacks can be seen.  Of a callback in
+which Python looked for garbage it is said how long that took, for it is then that which is to be looked into.
 """
 
 import asyncio
+import gc
 import sys
 import time
 
@@ -27,17 +29,36 @@ def _known_work() -> float:
     return min(once() for _ in range(5))
 
 
+class _Collected:
+    """The CPU seconds that looking for garbage has taken, on whichever thread it was."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def __call__(self, phase: str, _: object) -> None:
+        if phase == "start":
+            self._began = time.thread_time()
+        else:
+            self.seconds += time.thread_time() - self._began
+
+
 def watch() -> None:
     """Say of each callback that uses more than the limit how much it used, in units of the limit's milliseconds."""
     slowness = max(1.0, _known_work() / _KNOWN_SECONDS)
     run = asyncio.Handle._run
+    collected = _Collected()
+    gc.callbacks.append(collected)
 
     def watched(handle: asyncio.Handle) -> None:
-        began = time.thread_time()
+        began, collecting = time.thread_time(), collected.seconds
         run(handle)
         used = (time.thread_time() - began) / slowness
         if used > HELD_SECONDS_MAX:
-            sys.stderr.write(f"held the loop for {used * 1000:.1f} ms: {handle!r}\n")
+            garbage = (collected.seconds - collecting) / slowness
+            sys.stderr.write(
+                f"held the loop for {used * 1000:.1f} ms, {garbage * 1000:.1f} of it for garbage: {handle!r}\n"
+            )
 
     asyncio.Handle._run = watched  # type: ignore[method-assign, assignment]  # typeshed names its self twice
 

@@ -12,8 +12,7 @@ Invariant: between two turns of a party that keeps wanting time, all others toge
 """
 
 import heapq
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from app.domain.job import Priority
@@ -26,53 +25,54 @@ has just come should not wait for these."""
 K = TypeVar("K", bound=Hashable)
 
 
-@dataclass(slots=True)
-class _Party:
-    weight: float
-    time: float
-    serial: int = 0
-
-
 class FairShare(Generic[K]):
-    """The parties that want worker time now.  Every call is O(log n), amortised."""
+    """The parties that want worker time now.  Every call is O(log n), amortised.
+
+    What is known of a party stands as numbers in tables, not as an object: ten thousand may wait, and whenever Python
+    looks for garbage it looks at every object.
+    """
 
     def __init__(self) -> None:
-        self._parties: dict[K, _Party] = {}
-        self._heap: list[tuple[float, int, K]] = []
-        """(virtual time, serial, party); an entry whose serial is not its party's is stale."""
+        self._weights: dict[K, float] = {}
+        self._times: dict[K, float] = {}
+        """Virtual."""
+        self._serials: dict[K, int] = {}
+        self._by_serial: dict[int, K] = {}
+        self._heap: list[tuple[float, int]] = []
+        """(virtual time, serial); an entry whose serial is no party's any more is stale."""
         self._serial = 0
         self._clock = 0.0
         self._weight = 0.0
         """Of all parties together."""
 
     def __contains__(self, party: K) -> bool:
-        return party in self._parties
+        return party in self._weights
 
     def __len__(self) -> int:
-        return len(self._parties)
+        return len(self._weights)
 
     def join(self, party: K, weight: float, time: float = 0.0) -> None:
         """Add a party, with the virtual time it had when it left; if it is here, it may have another weight now."""
-        if entry := self._parties.get(party):
-            self._weight += weight - entry.weight
-            entry.weight = weight
-            return
-        self._weight += weight
-        self._parties[party] = _Party(weight, max(time, self._clock - HEAD_START_SECONDS))
-        self._push(party)
+        self._weight += weight - self._weights.get(party, 0.0)
+        known = party in self._weights
+        self._weights[party] = weight
+        if not known:
+            self._times[party] = max(time, self._clock - HEAD_START_SECONDS)
+            self._push(party)
 
     def leave(self, party: K) -> float:
         """Remove a party that wants nothing now, and return its virtual time; harmless if it is not here."""
-        entry = self._parties.pop(party, None)
-        if entry is None:
+        weight = self._weights.pop(party, None)
+        if weight is None:
             return 0.0
-        self._weight = self._weight - entry.weight if self._parties else 0.0
-        return entry.time
+        del self._by_serial[self._serials.pop(party)]
+        self._weight = self._weight - weight if self._weights else 0.0
+        return self._times.pop(party)
 
     def charge(self, party: K, seconds: float) -> None:
         """The party was given worker time; a negative amount gives back what was overestimated."""
-        if entry := self._parties.get(party):
-            entry.time += seconds / entry.weight
+        if weight := self._weights.get(party):
+            self._times[party] += seconds / weight
             self._clock += seconds / self._weight
             self._push(party)
 
@@ -84,28 +84,31 @@ class FairShare(Generic[K]):
     def first(self) -> K | None:
         """The party to serve next."""
         while self._heap:
-            _, serial, party = self._heap[0]
-            entry = self._parties.get(party)
-            if entry and entry.serial == serial:
-                return party
+            serial = self._heap[0][1]
+            if serial in self._by_serial:
+                return self._by_serial[serial]
             heapq.heappop(self._heap)
         return None
 
     def order(self) -> list[K]:
         """All parties, as they would be served if nobody was charged anything.  O(n log n)."""
-        return sorted(
-            self._parties, key=lambda party: (self._parties[party].time, self._parties[party].serial)
-        )
+        return [self._by_serial[serial] for _, serial in sorted(self._entries())]
 
     def part(self, party: K) -> float:
         """Which part of all worker time the party is due, as long as the same parties want some."""
-        return self._parties[party].weight / self._weight
+        return self._weights[party] / self._weight
 
     def _push(self, party: K) -> None:
-        entry = self._parties[party]
+        if party in self._serials:
+            del self._by_serial[self._serials[party]]
         self._serial += 1
-        entry.serial = self._serial
-        heapq.heappush(self._heap, (entry.time, self._serial, party))
-        if len(self._heap) > 4 * len(self._parties) + 64:
-            self._heap = [(e.time, e.serial, key) for key, e in self._parties.items()]
+        self._serials[party] = self._serial
+        self._by_serial[self._serial] = party
+        heapq.heappush(self._heap, (self._times[party], self._serial))
+        if len(self._heap) > 4 * len(self._weights) + 64:
+            self._heap = list(self._entries())
             heapq.heapify(self._heap)
+
+    def _entries(self) -> Iterator[tuple[float, int]]:
+        """As they stand in the heap, of the parties that are here."""
+        return zip(self._times.values(), self._serials.values(), strict=True)

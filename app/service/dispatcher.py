@@ -8,6 +8,7 @@ Invariant: an item's result is in the log exactly once, and what a reader was to
 """
 
 import asyncio
+import gc
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,7 @@ PENDING_BYTES_MAX = 16 << 20
 """Results waiting for the store beyond this hold up new chunks."""
 WAITING_SECONDS = 0.2
 TAKEN_UP_AT_ONCE = 100
-"""Of unfinished jobs at the start, before others have the loop."""
+"""Of unfinished jobs at the start, before others have the loop; who looks for garbage looks at none of them."""
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +60,7 @@ class Dispatcher:
         self.stored, self.touch = self._writer.stored, self._writer.touch
         self._deadlines = Deadlines(clock, partial(self._halt, why=Event.TIMED_OUT))
         self._accepting = True
-        self._waiting = 0
-        self._waiting_at = -WAITING_SECONDS
+        self._waiting, self._waiting_at = 0, -WAITING_SECONDS
         self.live: dict[str, LiveJob] = {}
         self.paused_pools: set[PoolName] = set()
         """Those in which no item starts."""
@@ -85,6 +85,7 @@ class Dispatcher:
             for number, job in enumerate(await reading):
                 self._take_up(job, None)
                 if number % TAKEN_UP_AT_ONCE == 0:
+                    gc.freeze()
                     await asyncio.sleep(0)
         except BaseException:
             await self._engine.stop()
@@ -147,8 +148,7 @@ class Dispatcher:
     async def change(self, live: LiveJob, job: Job) -> None:
         """The job, which is live, is this from now on, and what follows from that happens at once.
 
-        Items that a worker has not begun come back where they would run otherwise now, or not at all.
-        Returns once this is stored.
+        Items not begun come back where they would run otherwise now, or not at all.  Returns once this is stored.
         """
         before, live.job = live.job, job
         if job.status is Status.PAUSED or runs_otherwise(before.options, job.options):

@@ -142,7 +142,7 @@ class SqliteStore:
             f"seq < {_PLACE}": query.cursor,
         }
         where = " AND ".join(text for text, value in conditions.items() if value is not None) or "1"
-        rows = await self._rows(
+        return await self._jobs(
             f"SELECT * FROM jobs WHERE {where} ORDER BY seq DESC LIMIT :limit",
             {
                 "status": query.status and str(query.status),
@@ -154,7 +154,6 @@ class SqliteStore:
                 "limit": query.limit,
             },
         )
-        return [row_to_job(row) for row in rows]
 
     async def count_jobs(self) -> Mapping[Status, int]:
         rows = await self._rows("SELECT status, count(*) AS number FROM jobs GROUP BY status")
@@ -162,8 +161,7 @@ class SqliteStore:
 
     async def unfinished_jobs(self) -> list[Job]:
         marks = ", ".join("?" * len(_UNFINISHED))
-        rows = await self._rows(f"SELECT * FROM jobs WHERE status IN ({marks}) ORDER BY seq", _UNFINISHED)
-        return [row_to_job(row) for row in rows]
+        return await self._jobs(f"SELECT * FROM jobs WHERE status IN ({marks}) ORDER BY seq", _UNFINISHED)
 
     async def save_job(self, job: Job) -> None:
         await self._execute(UPDATE_JOB, (*changing_to_row(job), job.id))
@@ -311,6 +309,12 @@ class SqliteStore:
 
     async def _execute(self, statement: str, values: Sequence[object] | Mapping[str, object]) -> None:
         await self._database.write(lambda connection: connection.execute(statement, values) and None)
+
+    async def _jobs(self, statement: str, values: Sequence[object] | Mapping[str, object]) -> list[Job]:
+        """The jobs of these rows.  They may be many: the reader makes them of what it reads, not the event loop."""
+        return await self._database.read(
+            lambda connection: [row_to_job(row) for row in connection.execute(statement, values)]
+        )
 
     async def _rows(
         self, statement: str, values: Sequence[object] | Mapping[str, object] = ()

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,7 @@ import pytest
 
 from bench.server import ROOT, Server
 from tests.conftest import SETTINGS
-from tests.integration.answers import JSON, JSONL, ended
+from tests.integration.answers import JSON, JSONL, ended, ran
 
 TRIES_MAX = 3
 BODY_BYTES = 32 << 20
@@ -35,6 +36,10 @@ class Watched:
     def log(self) -> str:
         return self._server.read_log()
 
+    def held(self) -> list[str]:
+        """What is said to have held the loop since the start."""
+        return _HELD.findall(self.log() if self._server.running else self._server.log)
+
     def held_by(self, ask: Callable[[], object]) -> list[str]:
         """What is said to have held the loop each time that this was asked; no more than it takes to know."""
         held: list[str] = []
@@ -48,11 +53,9 @@ class Watched:
         return held
 
 
-@pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    settings = SETTINGS | {"tasks": "workers.tasks,workers.tasks.faults"}
-    data: Path = tmp_path_factory.mktemp("watched")
-    environment = {f"MILLPOND_{name.upper()}": value for name, value in settings.items()}
+@contextmanager
+def watching(data: Path, **settings: str) -> Iterator[Watched]:
+    environment = {f"MILLPOND_{name.upper()}": value for name, value in (SETTINGS | settings).items()}
     server = Server(data, environment, "tests.watched")
     server.start()
     try:
@@ -60,6 +63,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             yield Watched(server, api)
     finally:
         server.end()
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    with watching(tmp_path_factory.mktemp("watched")) as running:
+        yield running
 
 
 def filled(before: bytes, unit: bytes, after: bytes, size: int = BODY_BYTES) -> bytes:
@@ -108,6 +117,22 @@ asyncio.run(main())
     )
 
     assert [line.partition(" for ")[0] for line in ran.stderr.splitlines()] == ["asleep", "held the loop"]
+
+
+def test_what_is_asked_for_first_holds_nobody_up(tmp_path: Path) -> None:
+    """Nor does the start: what is made once is ready before anybody can ask, or made by a thread."""
+    for number in range(TRIES_MAX):
+        with watching(tmp_path / str(number)) as watched:
+            ran(watched.api, "square", [3])
+            for address in ("/v1/tasks", "/openapi.json", "/metrics", "/docs", "/", "/v1/jobs", "/nothing"):
+                watched.api.get(address)
+            job = {"task": "estimate_pi", "items": [{"samples": 10}], "params": {"seed": 1}}
+            watched.api.post("/v1/jobs", json=job).raise_for_status()
+            held = watched.held()
+        if not held:
+            break
+
+    assert held == []
 
 
 @pytest.mark.parametrize("name", BODIES)
