@@ -235,19 +235,21 @@ def test_a_time_limit_that_is_over_already_ends_the_job(api: httpx.Client) -> No
     assert ended(api, spared["id"])["status"] == "completed"
 
 
-def begun(api: httpx.Client, index: int) -> bool:
-    """Whether a worker is at this item now, not only at its chunk."""
+def begun(api: httpx.Client, index: int) -> int:
+    """How many workers are at this item now, not only at its chunk."""
     workers = document_of(api.get("/v1/pool"))["pools"]["cpu"]["workers"]
-    return any(worker["task"] == "sleep_for" and worker["item"] == index for worker in workers)
+    return sum(worker["task"] == "sleep_for" and worker["item"] == index for worker in workers)
 
 
 def test_another_time_limit_is_that_of_the_items_that_start_from_now_on(api: httpx.Client) -> None:
     """Also of those that a worker had been sent and had not begun."""
+    other = submitted(api, "sleep_for", [60])  # or what waits would begin at once, on the worker that is idle
     job = submitted(api, "sleep_for", [2, 60, 60], chunksize=3)
-    eventually(lambda: begun(api, 0), 10, "the first item to begin")
+    eventually(lambda: begun(api, 0) == 2, 10, "the first items to begin")
 
     patched(api, job, item_timeout_seconds=0.2)
     counts = ended(api, job["id"])["counts"]
+    told(api, other, "cancel")
 
     assert (counts["succeeded"], counts["failed"]) == (1, 2)
 
