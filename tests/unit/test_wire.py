@@ -43,6 +43,17 @@ def test_a_frame_comes_with_its_last_byte(sent: list[Frame]) -> None:
         assert list(reader.feed(last)) == [frame]
 
 
+def test_what_follows_a_frame_is_not_part_of_it() -> None:
+    """Wherever the stream is cut in three."""
+    sent = [Frame(Kind.PART, b"body", 1, 2, 3, 4, b"head"), Frame(Kind.DONE, b"x", 5), Frame(Kind.DONE)]
+    stream = stream_of(sent)
+    for start in range(len(stream)):
+        for end in range(start, len(stream)):
+            reader = FrameReader()
+            pieces = (stream[:start], stream[start:end], stream[end:])
+            assert [frame for piece in pieces for frame in reader.feed(piece)] == sent
+
+
 @given(parts=st.lists(texts))
 def test_a_body_may_be_sent_in_parts(parts: list[bytes]) -> None:
     """What comes is one body."""
