@@ -133,8 +133,11 @@ def kept_seconds(options: Options, status: Status, counts: Counts) -> float:
     return max(options.retention_seconds, longer or 0.0)
 
 
-class Job(msgspec.Struct, frozen=True):
-    """One submission, as it is stored.  `running` is not: after a restart nothing is."""
+class Job(msgspec.Struct, frozen=True, gc=False):
+    """One submission, as it is stored.  `running` is not: after a restart nothing is.
+
+    What looks for cycles need not look at it: what it is made of was read from JSON, and does not know it.
+    """
 
     id: str
     task: str

@@ -81,7 +81,7 @@ class Appending:
             if live.over:
                 self._dispatcher.touch(live)  # it could not end meanwhile
             self._dispatcher.scheduler.refresh(live)
-            live.bell.ring()
+            live.ring()
             self._dispatcher.pump()
         return live.job.counts.total
 

@@ -72,7 +72,7 @@ class Control:
             if live.pool == pool:
                 if paused:
                     dispatcher.recall(live)
-                live.bell.ring()
+                live.ring()
         dispatcher.bell.ring()
         dispatcher.pump()
 

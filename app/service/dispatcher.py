@@ -242,7 +242,7 @@ class Dispatcher:
     def progress(self, chunk_id: int, index: int, share: float, message: str) -> None:
         live = self._chunks[chunk_id]
         live.progress[index] = (share, message)
-        live.bell.ring()
+        live.ring()
 
     def ended(self, chunk_id: int, stop: int, seconds: float) -> None:
         live = self._chunks.pop(chunk_id)
@@ -337,8 +337,7 @@ class Dispatcher:
         )
         concurrency = task["concurrency"] if task else 1
         job = replace(job, error=None) if job.error else job  # that it was held before says nothing about now
-        live = LiveJob(job, todo, pool, concurrency, now=self._clock.monotonic())
-        live.bell = Bell(partial(self.changes.note, job))
+        live = LiveJob(job, todo, pool, concurrency, now=self._clock.monotonic(), changes=self.changes)
         self.live[job.id] = live
         if job.status is Status.CANCELLING:
             self._halt(live, Event.CANCEL_ASKED)
@@ -359,7 +358,7 @@ class Dispatcher:
         started_at = max(self._clock.now(), live.job.created_at)  # the wall clock may have been put back
         live.job = replace(live.job, status=step(live.job.status, Event.STARTED), started_at=started_at)
         self._writer.touch(live)
-        live.bell.ring()
+        live.ring()
         self.bell.ring()
 
     def _halt(self, live: LiveJob, why: Event) -> int:
@@ -393,8 +392,8 @@ class Dispatcher:
                 del self.live[live.job.id]
                 self._items.forget(live.job.id)
                 self._deadlines.forget(live)
-                live.end.ring()
+                live.ring_end()
             self.scheduler.refresh(live)  # stored results make room under `max_in_flight`
-            live.bell.ring()
+            live.ring()
         self.bell.ring()
         self.pump()

@@ -5,22 +5,20 @@ is queued for anybody, so a slow reader costs nothing: when it comes back it rea
 """
 
 import asyncio
-from collections.abc import Callable
 
 
 class Bell:
     """Rings for everybody who waits; counts its rings so that none is missed between reading and waiting."""
 
-    def __init__(self, heard: Callable[[], None] = lambda: None) -> None:
-        """`heard` is called at each ring."""
-        self._heard = heard
+    __slots__ = ("_waiting", "rings")
+
+    def __init__(self) -> None:
         self.rings = 0
         self._waiting: dict[asyncio.Future[None], None] = {}
         """In the order they came, so that the same story has the same end (tests/simulation)."""
 
     def ring(self) -> None:
         self.rings += 1
-        self._heard()
         for future in self._waiting:
             _wake(future)
 
@@ -37,6 +35,46 @@ class Bell:
         finally:
             timer.cancel()
             del self._waiting[future]
+
+
+class Watched:
+    """What others wait for.  A bell is made when somebody first comes to it: of ten thousand jobs few are watched."""
+
+    __slots__ = ("_bell", "_end")
+
+    def __init__(self) -> None:
+        self._bell: Bell | None = None
+        self._end: Bell | None = None
+
+    @property
+    def bell(self) -> Bell:
+        """Rings whenever something of it changes."""
+        if self._bell is None:
+            self._bell = Bell()
+        return self._bell
+
+    @property
+    def end(self) -> Bell:
+        """Rings once it has finished."""
+        if self._end is None:
+            self._end = Bell()
+        return self._end
+
+    def ring(self) -> None:
+        """Something of it has changed."""
+        if self._bell is not None:
+            self._bell.ring()
+
+    def ring_end(self) -> None:
+        """It has finished."""
+        if self._end is not None:
+            self._end.ring()
+
+    def wake(self) -> None:
+        """Have everybody who waits for it look, though nothing of it has changed."""
+        for bell in (self._bell, self._end):
+            if bell is not None:
+                bell.ring()
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -316,8 +316,7 @@ class Jobs:
         """The service will stop: wake everybody who waits, so that they see it."""
         self.closing.set()
         for live in self._dispatcher.live.values():
-            live.bell.ring()
-            live.end.ring()
+            live.wake()
 
     async def results(
         self, job_id: str, view: View, after: int, lines_max: int, bytes_max: int = PAGE_BYTES_MAX
@@ -374,16 +373,17 @@ class Jobs:
 
     def _view(self, live: LiveJob) -> JobView:
         now = self._clock.monotonic()
-        left = live.counts.queued + live.counts.running
         position = self._dispatcher.scheduler.queue_position(live)
         job = live.job
         stopped = self._dispatcher.stopped(live)
         if job.error is None and stopped is not None:
             job = replace(job, error=stopped)
-        eta = None
-        if live.moving and stopped is None:
-            eta = live.rate.eta_seconds(now, left, self._dispatcher.scheduler.part(live))
-        rate = live.rate.items_per_second(now)
+        rate = eta = None
+        if live.job.counts.done:  # before there is a result nothing is known
+            rate = live.rate.items_per_second(now)
+            if live.moving and stopped is None:
+                left = live.counts.queued + live.counts.running
+                eta = live.rate.eta_seconds(now, left, self._dispatcher.scheduler.part(live))
         return JobView(job, live.counts, rate, eta, position, self._sight.ticket(job.id))
 
     def _at_rest(self, job: Job, recent: Recent | None = None) -> JobView:

@@ -5,9 +5,9 @@ Invariant: every item is in exactly one place: waiting, with a worker, in the lo
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -19,9 +19,11 @@ from app.domain.halt import too_many_failures
 from app.domain.item import Segment
 from app.domain.job import Counts, Event, Job, Status, kept_seconds, step
 from app.domain.patience import Patience
+from app.domain.retry import Trouble
 from app.domain.store import Note
 from app.domain.suspicion import Suspects
-from app.service.feed import Bell
+from app.service.changes import Changes
+from app.service.feed import Watched
 from app.service.items import BlockReader
 from app.service.recent import Recent
 
@@ -32,52 +34,67 @@ SHARED_LIMIT_SECONDS_MIN = 0.1
 """Below this a time limit is told from the age of an item's own mark, not from that of a shared one."""
 
 
-@dataclass(slots=True)
-class Trouble:
-    """What befell an item so far."""
+class LiveJob(Watched):
+    """What there is to know of a job while it can still change.
 
-    attempts: int = 0
-    deaths: int = 0
-    alone: bool = False
-    """There was not memory enough for it and others."""
+    One that waits is few objects: what it has no use for yet is made when it is first used.  Ten thousand may wait,
+    and whenever Python looks for garbage it looks at every object, and nobody is served meanwhile.
+    """
 
+    __slots__ = (
+        "_began", "_changes", "_done_before", "_dropped", "_logged", "_logged_failed", "_patience", "_waiting",
+        "again", "chunker", "chunks", "concurrency", "digest", "growing", "halt", "held", "job", "loading",
+        "log_chars_left", "out", "pool", "postponed", "progress", "rate", "reader", "recent", "resumed", "share",
+        "suspects", "todo", "troubles", "unwritten", "virtual_time",
+    )  # fmt: skip
 
-class LiveJob:
-    """What there is to know of a job while it can still change."""
+    again: deque[int]
+    """Items that wait for another attempt; each runs alone."""
+    postponed: set[int]
+    """Items that wait for their time to be tried again."""
+    progress: dict[int, tuple[float, str]]
+    """What items with a worker say of themselves: share, message."""
+    troubles: dict[int, Trouble]
+    chunks: dict[int, Chunk]
+    """Those with a worker."""
+    chunker: Chunker
+    _patience: Patience
+    suspects: Suspects
+    rate: Rate
+    recent: Recent
+    digest: Digest | None
+    """Of its log as it is stored; None if that is to be read first."""
+    growing: asyncio.Lock
+    """Held while items are added: until then it cannot end."""
 
     def __init__(
-        self, job: Job, todo: Sequence[tuple[int, int]] | None, pool: str, concurrency: int, *, now: float
+        self,
+        job: Job,
+        todo: Sequence[tuple[int, int]] | None,
+        pool: str,
+        concurrency: int,
+        *,
+        now: float,
+        changes: Changes | None = None,
     ) -> None:
-        """`todo` are the ranges (first, stop) of items to run; None if they are to be told by `resume`."""
+        """`todo` are the ranges (first, stop) of items to run; None if they are to be told by `resume`.
+
+        `changes` are to know whenever something of it changes.
+        """
+        super().__init__()
         self.job = job
         self.pool = pool
         self.concurrency = concurrency
         """How many of its items run side by side in one worker."""
         self.todo = deque(todo or ())
         """Ranges (first, stop) of items that wait, in the order they will run."""
-        self.again: deque[int] = deque()
-        """Items that wait for another attempt; each runs alone."""
-        self.postponed: set[int] = set()
-        """Items that wait for their time to be tried again."""
-        self.progress: dict[int, tuple[float, str]] = {}
-        """What items with a worker say of themselves: share, message."""
         self.log_chars_left = LOG_CHARS_MAX
-        self.troubles: dict[int, Trouble] = {}
-        self.chunks: dict[int, Chunk] = {}
-        """Those with a worker."""
         self.held = False
         """Whether it cannot run for now, its task not being loaded."""
         self.halt: Event | None = None
         """Why it is being ended early."""
-        self.chunker = Chunker(job.options.chunksize)
-        self._patience = Patience()
-        self.suspects = Suspects()
-        self.recent = Recent()
-        self.bell = Bell()
-        """Rings whenever something of it changes."""
-        self.end = Bell()
-        """Rings once it has finished."""
-        self.rate = Rate.starting(now, job.counts.done)
+        self._changes = changes
+        self._began = now
         self.share: float | None = None
         """Of its pool's worker time, when it was last given some."""
         self.virtual_time = 0.0
@@ -85,12 +102,10 @@ class LiveJob:
         self.loading = False
         self.out = 0
         """Items with a worker that have not been heard of."""
-        self.digest = Digest(job.id) if todo is not None else None
-        """Of its log as it is stored; None if that is to be read first."""
+        if todo is None:
+            self.digest = None
         self.unwritten = 0
         """Segments that are on their way to the store."""
-        self.growing = asyncio.Lock()
-        """Held while items are added: until then it cannot end."""
         self.resumed = todo is not None
         """Whether it is known which items wait."""
         counts = job.counts
@@ -98,8 +113,24 @@ class LiveJob:
             counts.total - counts.done if todo is None else sum(stop - first for first, stop in todo)
         )
         self._dropped = 0
-        self._logged = job.counts.done
-        self._logged_failed = job.counts.failed
+        self._logged = self._done_before = counts.done
+        self._logged_failed = counts.failed
+
+    if not TYPE_CHECKING:  # what is misspelt is to be found
+
+        def __getattr__(self, name: str) -> Any:
+            """What is not there yet: made now, to stay."""
+            if name not in _MADE_WHEN_USED:
+                raise AttributeError(name)
+            made = _MADE_WHEN_USED[name](self)
+            setattr(self, name, made)
+            return made
+
+    def ring(self) -> None:
+        """Something of it has changed."""
+        if self._changes is not None:
+            self._changes.note(self.job)
+        super().ring()
 
     @property
     def waiting(self) -> int:
@@ -337,3 +368,19 @@ class LiveJob:
             ended_at=now,
             expires_at=now + timedelta(seconds=kept_seconds(job.options, status, counts)),
         )
+
+
+_MADE_WHEN_USED: Mapping[str, Callable[[LiveJob], Any]] = {
+    "again": lambda _: deque(),
+    "postponed": lambda _: set(),
+    "progress": lambda _: {},
+    "troubles": lambda _: {},
+    "chunks": lambda _: {},
+    "chunker": lambda live: Chunker(live.job.options.chunksize),
+    "_patience": lambda _: Patience(),
+    "suspects": lambda _: Suspects(),
+    "recent": lambda _: Recent(),
+    "digest": lambda live: Digest(live.job.id),
+    "growing": lambda _: asyncio.Lock(),
+    "rate": lambda live: Rate.starting(live._began, live._done_before),
+}

@@ -237,7 +237,8 @@ class Writer:
         for live in batch.jobs.values():
             live.unwritten -= len(by_job.get(live.job.id, ()))
             live.job = _merged(live.job, jobs[live.job.id])
-            live.digest = digests.get(live.job.id, live.digest)
+            if live.job.id in digests:
+                live.digest = digests[live.job.id]
             live.rate.note(self._clock.monotonic(), live.job.counts.done, live.share)
             if live.job.status.finished:
                 self._waiting.jobs.pop(live.job.id, None)

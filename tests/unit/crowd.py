@@ -94,11 +94,11 @@ class Running:
         live.unwritten -= 1
         if job.status.finished:
             del service.dispatcher.live[job.id]
-        live.bell.ring()
+        live.ring()
 
     def paused(self) -> None:
         self._live.job = replace(self._live.job, status=step(self._live.job.status, Happening.PAUSE_ASKED))
-        self._live.bell.ring()
+        self._live.ring()
 
     def lines(self, view: View, after: int = 0) -> list[bytes]:
         """The view's lines, once the job has ended."""
