@@ -51,14 +51,21 @@ class FairShare(Generic[K]):
     def __len__(self) -> int:
         return len(self._weights)
 
-    def join(self, party: K, weight: float, time: float = 0.0) -> None:
-        """Add a party, with the virtual time it had when it left; if it is here, it may have another weight now."""
+    def join(self, party: K, weight: float, time: float = 0.0, place: int | None = None) -> None:
+        """Add a party, with the virtual time it had when it left; if it is here, it may have another weight now.
+
+        With the place that it had then too, if it was not charged since, it is before those who came after it.
+        """
         self._weight += weight - self._weights.get(party, 0.0)
         known = party in self._weights
         self._weights[party] = weight
         if not known:
-            self._times[party] = max(time, self._clock - HEAD_START_SECONDS)
-            self._push(party)
+            self._times[party] = now = max(time, self._clock - HEAD_START_SECONDS)
+            self._push(party, place if now == time else None)
+
+    def place(self, party: K) -> int | None:
+        """Where the party stands among those of the same virtual time; None if it is not here."""
+        return self._serials.get(party)
 
     def leave(self, party: K) -> float:
         """Remove a party that wants nothing now, and return its virtual time; harmless if it is not here."""
@@ -98,13 +105,14 @@ class FairShare(Generic[K]):
         """Which part of all worker time the party is due, as long as the same parties want some."""
         return self._weights[party] / self._weight
 
-    def _push(self, party: K) -> None:
+    def _push(self, party: K, place: int | None = None) -> None:
         if party in self._serials:
             del self._by_serial[self._serials[party]]
-        self._serial += 1
-        self._serials[party] = self._serial
-        self._by_serial[self._serial] = party
-        heapq.heappush(self._heap, (self._times[party], self._serial))
+        if place is None:
+            self._serial = place = self._serial + 1
+        self._serials[party] = place
+        self._by_serial[place] = party
+        heapq.heappush(self._heap, (self._times[party], place))
         if len(self._heap) > 4 * len(self._weights) + 64:
             self._heap = list(self._entries())
             heapq.heapify(self._heap)

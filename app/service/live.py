@@ -44,8 +44,8 @@ class LiveJob(Watched):
     __slots__ = (
         "_began", "_changes", "_done_before", "_dropped", "_logged", "_logged_failed", "_patience", "_waiting",
         "again", "chunker", "chunks", "concurrency", "digest", "growing", "halt", "held", "job", "loading",
-        "log_chars_left", "out", "pool", "postponed", "progress", "rate", "reader", "recent", "resumed", "share",
-        "suspects", "todo", "troubles", "unwritten", "virtual_time",
+        "log_chars_left", "out", "place", "pool", "postponed", "progress", "rate", "reader", "recent", "resumed",
+        "share", "suspects", "todo", "troubles", "unwritten", "virtual_time",
     )  # fmt: skip
 
     again: deque[int]
@@ -98,6 +98,8 @@ class LiveJob(Watched):
         self.share: float | None = None
         """Of its pool's worker time, when it was last given some."""
         self.virtual_time = 0.0
+        self.place: int | None = None
+        """Among those of the same virtual time, since when it last stepped aside; None if it was charged since."""
         self.reader: BlockReader | None = None
         self.loading = False
         self.out = 0

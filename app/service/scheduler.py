@@ -73,7 +73,7 @@ class Scheduler:
         elif live not in self._throttles:
             if live not in self._shares[live.pool]:
                 self._settle(live.pool)
-            self._shares[live.pool].join(live, _weight(live), live.virtual_time)
+            self._shares[live.pool].join(live, _weight(live), live.virtual_time, live.place)
 
     def next(self, pool: str, workers: int, room: Callable[[LiveJob], Room]) -> tuple[LiveJob, Chunk] | None:
         """The chunk to run next, taken off its job; None if there is none, or no room for it.
@@ -87,8 +87,9 @@ class Scheduler:
                 self._throttles.wait(live)
                 continue
             there_is = room(live)
-            # Behind a short chunk is too late for a start that was allowed now.
-            if there_is == "none" or (there_is == "behind" and allowed is not None):
+            # Behind a short chunk is too late for a start that was allowed now, and too early to read what will run.
+            unready = allowed is not None or not live.resumed
+            if there_is == "none" or (there_is == "behind" and unready):
                 self._no_room(pool, live)
                 return None
             if not live.resumed:
@@ -206,6 +207,7 @@ class Scheduler:
             share.charge(live, seconds)
         else:  # it wants nothing more, or nothing now; what it took is its all the same
             live.virtual_time += share.charge_absent(_weight(live), seconds)
+            live.place = None
 
     def _settle(self, pool: str) -> None:
         """Let long chunks be charged with what they have taken so far: who comes now starts from there."""
@@ -216,6 +218,7 @@ class Scheduler:
     def _step_aside(self, live: LiveJob) -> None:
         share = self._shares[live.pool]
         if live in share:
+            live.place = share.place(live)
             live.virtual_time = share.leave(live)
 
     def _read_from(self, live: LiveJob, reader: BlockReader) -> None:

@@ -273,3 +273,19 @@ def test_another_weight_counts_from_now_on() -> None:
     seconds = served(share, jobs, 60)
 
     assert seconds["a"] == pytest.approx(4 * seconds["b"], rel=0.1)
+
+
+def test_who_steps_aside_for_a_moment_keeps_its_place() -> None:
+    """Before those that came after it, unless it was charged meanwhile."""
+    share = FairShare[str]()
+    for name in ("a", "b", "c"):
+        share.join(name, 1.0)
+    place, time = share.place("a"), share.leave("a")
+    share.join("a", 1.0, time, place)
+    first = share.order()
+    place, time = share.place("a"), share.leave("a")
+    share.join("a", 1.0, time + share.charge_absent(1.0, 1.0), None)
+
+    assert first == ["a", "b", "c"]
+    assert share.order() == ["b", "c", "a"]
+    assert share.place("d") is None

@@ -1,16 +1,20 @@
 """The store is not asked for what is known already, and not given what it has."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from app.domain.item import Page, Segment, View
+from app.domain.item import Block, Page, Segment, View
 from app.service.admission import Limits
 from app.service.jobs import Jobs
+from app.service.scheduler import LOADS_MAX
 from app.service.writer import PAUSE_SECONDS
 from app.stores.memory import MemoryStore
+from tests.builders import a_job
 from tests.simulation.fate import Item
+from tests.simulation.loop import START
 from tests.simulation.scheduled import Scheduled, scheduled
 
 
@@ -22,11 +26,20 @@ class Counted(MemoryStore):
         self.writes = 0
         self.without_results = 0
         self.pages = 0
+        self.looked_at = 0
+        """Jobs of before a restart."""
 
     async def append_results(self, segments: Sequence[Segment], *rest: Any) -> None:
         self.writes += 1
         self.without_results += not segments
         await super().append_results(segments, *rest)
+
+    async def done_ranges(
+        self, job_id: str, index: int = 0, ranges_max: int | None = None
+    ) -> list[tuple[int, int]]:
+        self.looked_at += 1
+        await asyncio.sleep(0.001)
+        return await super().done_ranges(job_id, index, ranges_max)
 
     async def read_results(self, *which: Any, **limits: Any) -> Page:
         self.pages += 1
@@ -102,3 +115,23 @@ def test_a_reader_that_has_all_results_costs_the_store_nothing(view: View) -> No
     scheduled(story, store)
 
     assert looked.count(0) == len(looked) > 6
+
+
+def test_after_a_restart_jobs_are_looked_up_when_their_turn_comes() -> None:
+    """Not all before the first runs, and no more while all workers are busy; the one that came first runs first."""
+    store = Counted()
+
+    async def fill() -> None:
+        for number in range(20 * LOADS_MAX):
+            line = Item(0, "ok", ms=1e9).line() + b"\n"
+            job = a_job(f"job-{number}", total=1, task="work", created_at=START)
+            await store.create_job(job, [Block(0, 1, line)])
+
+    async def story(service: Scheduled) -> None:
+        await asyncio.sleep(10.0)
+        assert [ran.job.job.id for ran in service.engine.ran] == ["job-0", "job-1"]
+
+    asyncio.run(fill())
+    scheduled(story, store)
+
+    assert store.looked_at <= 2 * LOADS_MAX
