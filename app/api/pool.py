@@ -70,7 +70,7 @@ async def patch_pool(
     if "processes" in change.model_fields_set:
         context.engine.resize(name, change.processes)
     if "paused" in change.model_fields_set:
-        context.control.set_paused(name, change.paused)
+        await context.control.set_paused(name, change.paused)
     return await get_pool(context)
 
 

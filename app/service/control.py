@@ -3,6 +3,7 @@
 Invariant: what a caller was told is stored; of a job that finished meanwhile nothing was changed.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -14,6 +15,9 @@ from app.service.dispatcher import Dispatcher
 from app.service.jobs import Jobs
 from app.service.live import LiveJob
 from app.service.view import JobView
+
+RUNG_AT_ONCE = 1_000
+"""Of the jobs of a pool, before others have the loop."""
 
 
 class Control:
@@ -61,20 +65,23 @@ class Control:
     def is_paused(self, pool: PoolName) -> bool:
         return pool in self._dispatcher.paused_pools
 
-    def set_paused(self, pool: PoolName, paused: bool) -> None:
+    async def set_paused(self, pool: PoolName, paused: bool) -> None:
         """Whether items start in the pool; those that run go on.  Forgotten when the service ends."""
         dispatcher = self._dispatcher
         if paused:
             dispatcher.paused_pools.add(pool)
         else:
             dispatcher.paused_pools.discard(pool)
-        for live in dispatcher.live.values():
-            if live.pool == pool:
-                if paused:
-                    dispatcher.recall(live)
-                live.ring()
+        lives = [live for live in dispatcher.live.values() if live.pool == pool]
+        for live in lives:
+            if paused and live.out:
+                dispatcher.recall(live)
         dispatcher.bell.ring()
         dispatcher.pump()
+        for number, live in enumerate(lives, start=1):
+            live.ring()
+            if number % RUNG_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     async def _move(self, job_id: str, moved: Callable[[Job], Job]) -> JobView:
         live = await self._live(job_id)
