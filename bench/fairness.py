@@ -37,7 +37,7 @@ class Size:
     items: int
     """Of a large job."""
     there: int
-    """Of what the references are measured behind."""
+    """Of what the references are measured behind.  They wait in proportion, so it is the same where ratios are compared."""
     single: int
     """Jobs of one item, one after the other."""
     small: int
@@ -46,7 +46,7 @@ class Size:
 
 SIZES: Mapping[Scale, Size] = {
     "full": Size(1_000_000, 2_000, 40, SMALL_JOBS, 5),
-    "quick": Size(1_000_000, 400, 20, SMALL_JOBS, 1),
+    "quick": Size(1_000_000, 2_000, 20, SMALL_JOBS, 1),
     "tiny": Size(100_000, 40, 3, 5, 1),
 }
 
