@@ -37,7 +37,7 @@ class Size:
     items: int
     """Of a large job."""
     there: int
-    """Of what the references are measured behind.  They wait in proportion, so it is the same where ratios are compared."""
+    """Of what the references are measured behind, in proportion: the same wherever ratios are compared."""
     single: int
     """Jobs of one item, one after the other."""
     small: int
