@@ -41,7 +41,7 @@ def back_up(source: Path, target: Path) -> int:
         _copy_payloads(source, part)
         _flush(part)
         part.replace(target)
-        _flush_directory(target.parent)
+        payloads.sync_directory(target.parent)
     except (OSError, sqlite3.Error) as error:
         raise StorageFull(f"The backup could not be written to {target}: {error}.") from error
     finally:
@@ -90,13 +90,5 @@ def _flush(directory: Path) -> None:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         else:
-            _flush_directory(path)
-    _flush_directory(directory)
-
-
-def _flush_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            payloads.sync_directory(path)
+    payloads.sync_directory(directory)

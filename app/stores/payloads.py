@@ -194,7 +194,7 @@ class Payloads:
             return os.open(self._path(owner), flags, 0o644)
         except FileNotFoundError:
             self._directory.mkdir(exist_ok=True)
-            _sync_directory(self._directory.parent)
+            sync_directory(self._directory.parent)
             return os.open(self._path(owner), flags, 0o644)
 
     def _read(self, owner: int, place: int, size: int) -> bytes:
@@ -222,7 +222,7 @@ class Payloads:
                 finally:
                     os.close(descriptor)
         if some:
-            _sync_directory(self._directory)
+            sync_directory(self._directory)
 
 
 def _checksum(text: bytes) -> int:
@@ -235,7 +235,8 @@ def _tell(connection: sqlite3.Connection, statement: str, rows: Iterable[tuple[i
         connection.executemany(statement, rows)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Wait until the names in it are on the disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
