@@ -86,15 +86,6 @@ def test_the_curl_lines_of_the_readme_do_what_they_say(server: Server, tmp_path:
     assert "event: end" in shell(events, server, tmp_path)
 
 
-def test_the_targets_that_the_readme_names_exist() -> None:
-    """Every `make` target of the README is one of the Makefile's."""
-    targets = set(re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text()))
-
-    for target in targets:
-        subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, timeout=20)
-    assert {"demo", "run", "test"} <= targets
-
-
 def test_the_task_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The README's own task, in a file of the name it gives, is served and counts words."""
     (tmp_path / "mytasks.py").write_text(blocks("README.md", "python")[0])
