@@ -68,7 +68,7 @@ def _seconds_to_first_result() -> float:
     with TemporaryDirectory(prefix="millpond-bench-") as directory:
         began = perf_counter()
         with serving(Path(directory), processes=str(WORKERS)) as server:
-            _first_result(server)
+            first_result(server)
             return perf_counter() - began
 
 
@@ -78,14 +78,14 @@ def _footprint() -> Footprint:
         TemporaryDirectory(prefix="millpond-bench-") as directory,
         serving(Path(directory), processes=str(WORKERS)) as server,
     ):
-        _first_result(server)
-        idle = _pss_bytes(server)
+        first_result(server)
+        idle = pss_bytes(server)
         _resize(server, WORKERS + MORE_WORKERS)
-        _first_result(server)
-        return Footprint(idle, (_pss_bytes(server) - idle) / MORE_WORKERS)
+        first_result(server)
+        return Footprint(idle, (pss_bytes(server) - idle) / MORE_WORKERS)
 
 
-def _first_result(server: Server) -> None:
+def first_result(server: Server) -> None:
     job = {"task": "sqrt", "items": [9, 16, 25] * 100}
     with server.client() as client:
         answer = client.post("/v1/jobs", json=job, headers={"Prefer": "wait=30"}).raise_for_status().json()
@@ -106,7 +106,7 @@ def _resize(server: Server, processes: int) -> None:
             sleep(0.01)
 
 
-def _pss_bytes(server: Server) -> int:
+def pss_bytes(server: Server) -> int:
     service = psutil.Process(server.pid)
     pids = [server.pid, *(child.pid for child in service.children(recursive=True))]
     return sum(_pss_of(pid) for pid in pids)

@@ -4,6 +4,8 @@ import pytest
 
 from bench.figure import Figure
 from bench.following import as_document, as_lines, follow
+from bench.footprint import first_result, pss_bytes
+from bench.idle import SERVICE, ZYGOTE, costs, parts
 from bench.report import recorded, table
 from bench.server import Server
 from bench.squares import check, json_array, json_lines
@@ -24,3 +26,23 @@ def test_the_same_items_in_both_forms_give_what_is_checked(server: Server) -> No
     """A thousand squares, as lines and as an array."""
     for submission in (as_lines("square", json_lines(1_000)), as_document("square", json_array(1_000))):
         check([follow(server.url, submission)], 1_000)
+
+
+@pytest.mark.parametrize("steps", [SERVICE, ZYGOTE], ids=["service", "zygote"])
+def test_whatever_is_imported_for_a_start_leaves_something_behind(steps: dict[str, str]) -> None:
+    """Each step runs behind those before it, and has memory to its name; the last is told like any other."""
+    *imports, (_, kept) = costs([*steps.values(), "kept = b'x' * (32 << 20)"], runs=1)
+
+    assert len(imports) == len(steps)
+    assert all(size > 0 for _, size in imports)
+    assert 32 << 20 <= kept < 33 << 20
+
+
+def test_idle_memory_is_taken_apart_without_a_rest(server: Server) -> None:
+    """The parts are together what W7 says that a service takes."""
+    first_result(server)
+
+    told = parts(server)
+
+    assert all(size > 0 for size in told.values())
+    assert sum(told.values()) == pytest.approx(pss_bytes(server), rel=0.05)
