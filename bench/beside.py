@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from bench.cpu import MS_PER_NS, used
 from bench.following import as_document, follow
 from bench.scale import WORKERS
 from bench.server import serving
 
 ITEMS, ITEM_SECONDS, RUNS = 400, 0.010, 6
-MS_PER_NS = 1e-6
 
 
 def main() -> None:
@@ -30,39 +30,15 @@ def main() -> None:
     ):
         follow(server.url, submission)
         for _ in range(RUNS):
-            before = _used(server.pid)
+            before = used(server.pid)
             follow(server.url, submission)
-            used = _used(server.pid)
-            used.subtract(before)
-            runs.append(used)
+            runs.append(used(server.pid) - before)
     print(
         f"{ITEMS} items that sleep {ITEM_SECONDS * 1000:g} ms, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
     )
     for what in sorted(runs[0]):
-        figures = [used[what] * (1 if what.endswith("woken") else MS_PER_NS) for used in runs]
+        figures = [run[what] * (1 if what.endswith("woken") else MS_PER_NS) for run in runs]
         print(f"{what:<24}{min(figures):>9.1f}{median(figures):>9.1f}")
-
-
-def _used(pid: int) -> Counter[str]:
-    """Nanoseconds of CPU since the start, and voluntary switches (proc(5), `schedstat` and `status`), by part."""
-    used: Counter[str] = Counter()
-    for process in (pid, *_descendants(pid)):
-        for thread in Path(f"/proc/{process}/task").iterdir():
-            part = "workers" if process != pid else "loop" if thread.name == str(pid) else "other threads"
-            nanoseconds = int((thread / "schedstat").read_text().split()[0])
-            status = (thread / "status").read_text()
-            woken = int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
-            used.update({part: nanoseconds, f"{part}, woken": woken, "all": nanoseconds})
-    return used
-
-
-def _descendants(pid: int) -> list[int]:
-    children = [
-        int(child)
-        for thread in Path(f"/proc/{pid}/task").iterdir()
-        for child in (thread / "children").read_text().split()
-    ]
-    return children + [grandchild for child in children for grandchild in _descendants(child)]
 
 
 if __name__ == "__main__":

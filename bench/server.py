@@ -26,7 +26,10 @@ _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 
 
 class Server:
-    """A Millpond on a free port; `settings` are environment variables, and those of the caller do not count."""
+    """A Millpond on a free port; `settings` are environment variables, and those of the caller do not count.
+
+    `module` is what is run instead, if it says where it listens as the service does.
+    """
 
     def __init__(self, data: Path, settings: Mapping[str, str], module: str = "app") -> None:
         self.data = data
@@ -143,7 +146,15 @@ def serving(data: Path, **settings: str) -> Iterator[Server]:
 
     Nor may the HTTP server have found fault with the application.
     """
-    server = Server(data, {f"MILLPOND_{name.upper()}": value for name, value in settings.items()})
+    with started(
+        Server(data, {f"MILLPOND_{name.upper()}": value for name, value in settings.items()})
+    ) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def started(server: Server) -> Iterator[Server]:
+    """The same of what is not running yet."""
     server.start()
     try:
         yield server

@@ -64,14 +64,14 @@ def measure(scale: Scale) -> list[Figure]:
         multiprocessing.get_context("forkserver").Pool(WORKERS) as pool,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(_at_once(server.url, size.jobs))
+        runner.run(at_once(server.url, size.jobs))
         pool.map(square, range(size.jobs))
         for _ in range(size.runs):
             waits["alone"].append(runner.run(_one_at_a_time(server.url, size.jobs, _job)))
             waits["livez"].append(runner.run(_one_at_a_time(server.url, size.jobs, _livez)))
             waits["apply"].append([timed(_apply, pool, number)[0] for number in range(size.jobs)])
             used, served = process_time(), server.cpu_seconds
-            took, together = timed(runner.run, _at_once(server.url, size.jobs))
+            took, together = timed(runner.run, at_once(server.url, size.jobs))
             rates["client"].append(100 * (process_time() - used) / took)
             rates["service"].append((server.cpu_seconds - served) / size.jobs * MS)
             rates["jobs"].append(size.jobs / took)
@@ -123,7 +123,7 @@ async def _one_at_a_time(url: str, count: int, ask: Ask) -> list[float]:
     return await _share(url, iter(range(count)), ask)
 
 
-async def _at_once(url: str, count: int) -> list[float]:
+async def at_once(url: str, count: int) -> list[float]:
     """The same of as many jobs, shared by connections that each have one under way."""
     numbers = iter(range(count))
     shares = await asyncio.gather(*(_share(url, numbers, _job) for _ in range(CONNECTIONS)))
