@@ -3,9 +3,11 @@
 import pytest
 
 from bench.figure import Figure
+from bench.floors import floors
 from bench.following import as_document, as_lines, follow
 from bench.footprint import first_result, pss_bytes
 from bench.idle import SERVICE, ZYGOTE, costs, parts
+from bench.inline import seconds_for_a_job
 from bench.report import recorded, table
 from bench.server import Server
 from bench.squares import check, json_array, json_lines
@@ -46,3 +48,14 @@ def test_idle_memory_is_taken_apart_without_a_rest(server: Server) -> None:
 
     assert all(size > 0 for size in told.values())
     assert sum(told.values()) == pytest.approx(pss_bytes(server), rel=0.05)
+
+
+def test_what_a_million_squares_cost_at_least_is_measured_on_squares() -> None:
+    """Each floor is of work that was done, and its lines were checked as a client's are."""
+    assert all(seconds > 0 for seconds in floors(items=1_000, runs=1).values())
+
+
+@pytest.mark.parametrize("in_files", [False, True])
+def test_a_payload_is_measured_where_it_was_meant_to_be(in_files: bool) -> None:
+    """In its row or in a file, whatever its size; the store is asked which."""
+    assert seconds_for_a_job(1 << 10, 2, in_files=in_files) > 0
