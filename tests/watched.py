@@ -9,6 +9,7 @@ which Python looked for garbage it is said how long that took, for it is then th
 import asyncio
 import gc
 import sys
+import threading
 import time
 
 HELD_SECONDS_MAX = 0.020
@@ -51,6 +52,9 @@ def watch() -> None:
     gc.callbacks.append(collected)
 
     def watched(handle: asyncio.Handle) -> None:
+        if threading.current_thread() is not threading.main_thread():  # another loop, which holds up nobody
+            run(handle)
+            return
         began, collecting = time.thread_time(), collected.seconds
         run(handle)
         used = (time.thread_time() - began) / slowness

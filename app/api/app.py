@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
@@ -63,20 +63,18 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
         version=__version__,
         description="Python's multiprocessing.Pool as a service.",
         lifespan=lifespan,
-        default_response_class=Response,
-        generate_unique_id_function=lambda route: route.name,
         # /metrics tells what there is to tell; whether anybody collects it otherwise would be asked at each request.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         redirect_slashes=False,  # a redirected submission is one that curl does not make
     )
     app.state.context_of = lru_cache(CALLERS_MAX)(context.of)
     problems.install(app)
-    for module in ROUTED:
-        app.include_router(module.router)
+    routes = [route for module in ROUTED for route in module.router.routes]
+    app.router.routes += (
+        routes  # `include_router` would build each a second time, when first asked for another
+    )
     pages.install(app)
     openapi.install(app, lambda: [task["name"] for task in context.jobs.tasks()])
-    direct = Direct(
-        app.build_middleware_stack(), (route for module in ROUTED for route in module.router.routes)
-    )
+    direct = Direct(app.build_middleware_stack(), routes)
     app.middleware_stack = Front(HeadersOnly(Gate(direct, context.access)), context.traffic)
     return app

@@ -4,9 +4,12 @@ Invariant: what was begun has ended when this returns or raises, also where the 
 """
 
 import asyncio
+import mimetypes
 from collections.abc import Callable
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
+
+from starlette.concurrency import run_in_threadpool
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,3 +24,24 @@ async def beside(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) 
         while not running.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([running])
+
+
+class Framework:
+    """What the framework loads when it first reads a file: threads, and what types of files there are.
+
+    That would hold up the loop, so a thread does it; and only then, as most services never need it.
+    """
+
+    _loaded = False
+
+    @classmethod
+    async def load(cls) -> None:
+        """Return once that is there."""
+        if not cls._loaded:
+            await asyncio.to_thread(_load)
+            cls._loaded = True
+
+
+def _load() -> None:
+    mimetypes.init()
+    asyncio.run(run_in_threadpool(int))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.routing import BaseRoute
 
+from app.api.aside import Framework
 from app.api.query import Exact, Handler
 from app.api.streaming import App, Receive, Scope, Send
 
@@ -53,6 +54,8 @@ class Direct:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         target, parameters = self.found(scope)
         if target is None:
+            if scope["type"] == "http":
+                await Framework.load()
             await self._framework(scope, receive, send)
             return
         scope["path_params"], scope["route"] = parameters, target.route

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import FileResponse
 
 from app.api import body, ranges, service_models
-from app.api.aside import beside
+from app.api.aside import Framework, beside
 from app.api.context import Context, Ctx
 from app.api.multipart import FormReader, UploadedFile, base_name
 from app.api.openapi import header, problems, reference, returns
@@ -160,6 +160,7 @@ class _OpenFile(FileResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
+            await Framework.load()
             await super().__call__(scope, receive, send)
         finally:
             os.close(self._descriptor)

@@ -1,7 +1,8 @@
 """Figures for Prometheus (docs/metrics.md), which `exposition` makes."""
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from app.api.context import AnyPhase
 from app.api.openapi import TEXT, returns
@@ -19,7 +20,7 @@ async def get_metrics(request: Request, context: AnyPhase) -> Response:
     """What an operator watches, in the text format of Prometheus or OpenMetrics."""
     accept = request.headers.get("accept", "")
     snapshot, traffic = await context.figures.now(), context.traffic.copied()
-    text, media_type = await run_in_threadpool(_exposed, snapshot, traffic, context.timed, accept)
+    text, media_type = await asyncio.to_thread(_exposed, snapshot, traffic, context.timed, accept)
     return Response(text, headers={"Content-Type": media_type})
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
@@ -17,12 +17,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-router = APIRouter(include_in_schema=False)
 
 
-@router.get("/")
-@router.get("/jobs/{job_id}")
-async def index() -> Response:
+async def index(_: Request) -> Response:
     """The page; its own script reads the address."""
     headers = {
         "Cache-Control": "no-cache",
@@ -35,5 +32,6 @@ async def index() -> Response:
 
 def install(app: FastAPI) -> None:
     """Serve the page and its files."""
-    app.include_router(router)
+    for address in ("/", "/jobs/{job_id}"):
+        app.add_route(address, index, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=UI), name="static")

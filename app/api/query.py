@@ -26,7 +26,14 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Exact(APIRoute):
-    """A route that refuses parameters it does not know."""
+    """A route that refuses parameters it does not know, and makes its own answer.
+
+    OpenAPI knows it by the name of its function.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        options |= {"operation_id": endpoint.__name__, "response_class": Response}
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Handler:
         call = Called(self.dependant)

@@ -3,6 +3,7 @@
 Invariant: a stream that ends cleanly is complete; one that cannot be completed is cut off.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -32,11 +33,30 @@ class Unfinished(Exception):
 
 
 class Stream(StreamingResponse):
-    """A streaming answer whose body may raise: then its end is not a clean one."""
+    """A streaming answer whose body may raise: then its end is not a clean one.
+
+    It ends when its client has gone, too: a task of its own waits for that, and interrupts it.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._cut_off = scope["extensions"][CUT_OFF]
-        await super().__call__(scope, receive, send)
+        sending = asyncio.current_task()
+        assert sending is not None
+        gone = False
+
+        async def watch() -> None:
+            nonlocal gone
+            await self.listen_for_disconnect(receive)
+            gone = sending.cancel()
+
+        watching = asyncio.create_task(watch())
+        try:
+            await self.stream_response(send)
+        except asyncio.CancelledError:
+            if not gone or sending.uncancel():  # somebody else interrupts it
+                raise
+        finally:
+            watching.cancel()
 
     async def stream_response(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -117,9 +137,6 @@ class HeadersOnly:
             await self._app(scope, receive, send_head)
         except _HeadSent:
             pass
-        except BaseExceptionGroup as group:  # the framework may run the body in a task group
-            if (rest := group.split(_HeadSent)[1]) is not None:
-                raise rest from None
 
 
 class _HeadSent(Exception):

@@ -13,8 +13,8 @@ from httpx_sse import connect_sse
 
 from bench.server import Server
 from tests.conftest import serving
-from tests.crash.live import ITEMS, killed_while_followed
-from tests.integration.answers import client, submitted
+from tests.crash.live import ITEMS, KILLED_AT, killed_while_followed, opened
+from tests.integration.answers import client
 from tests.waiting import eventually
 
 END_SECONDS_MAX = 60
@@ -24,7 +24,7 @@ def followed(tmp_path: Path, follow: "Follower") -> None:
     """The client has every line of the log at the end, each once and in its order."""
     with serving(tmp_path) as server:
         with client(server) as api:
-            follow.job_id = job_id = submitted(api, "sleep_for", ITEMS)["id"]
+            follow.job_id = job_id = opened(api)
         follow.server = server
         thread = threading.Thread(target=follow.run, daemon=True)
         thread.start()
@@ -33,7 +33,7 @@ def followed(tmp_path: Path, follow: "Follower") -> None:
         assert not thread.is_alive()
         with client(server) as api:
             log = api.get(f"/v1/jobs/{job_id}/results.jsonl").content.splitlines()
-    assert follow.breaks >= 2
+    assert follow.breaks >= len(KILLED_AT)
     assert [json.loads(line) for line in follow.lines] == [json.loads(line) for line in log]
     assert sorted(json.loads(line)["index"] for line in log) == list(range(len(ITEMS)))
 

@@ -77,6 +77,16 @@ def filled(before: bytes, unit: bytes, after: bytes, size: int = BODY_BYTES) -> 
     return before + b",".join([unit] * number) + after
 
 
+ADDRESSES = (
+    "/v1/tasks",
+    "/openapi.json",
+    "/metrics",
+    "/docs",
+    "/",
+    "/static/style.css",
+    "/v1/jobs",
+    "/nothing",
+)
 BODIES = {
     "numbers": filled(HEAD, b"1", b"],"),
     "not JSON at its end": filled(HEAD, b"1234567", b"x]}"),
@@ -124,7 +134,8 @@ def test_what_is_asked_for_first_holds_nobody_up(tmp_path: Path) -> None:
     for number in range(TRIES_MAX):
         with watching(tmp_path / str(number)) as watched:
             ran(watched.api, "square", [3])
-            for address in ("/v1/tasks", "/openapi.json", "/metrics", "/docs", "/", "/v1/jobs", "/nothing"):
+            file = watched.api.post("/v1/files", content=b"abc").json()["links"]["self"]
+            for address in (*ADDRESSES, file):
                 watched.api.get(address)
             job = {"task": "estimate_pi", "items": [{"samples": 10}], "params": {"seed": 1}}
             watched.api.post("/v1/jobs", json=job).raise_for_status()
