@@ -1,5 +1,6 @@
 """`python -m app`: serve; `check` and `backup` look after a data directory, `key` after API keys."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -23,6 +24,10 @@ def main() -> int:
 
         arguments = parsed(sys.argv[1:])
 
+    gc.disable()  # until all is loaded: that is there to stay, and there is a lot of it to look at
+    from workers.plugins import spare_plugins
+
+    spare_plugins()
     from pydantic import ValidationError
 
     from app.domain.errors import ServiceError
@@ -49,6 +54,7 @@ def main() -> int:
 def _look_after(arguments: "argparse.Namespace", settings: "Settings") -> int:
     from app import commands
 
+    gc.enable()
     match arguments.command:
         case "check":
             return commands.check(arguments.data_dir or settings.data_dir, quick=arguments.quick)
@@ -91,13 +97,23 @@ def _serve(settings: "Settings") -> int:
 
 
 def _spare() -> None:
-    """Keep out what is loaded with what serves, and never used: 3 MiB."""
+    """Keep out what is loaded with what serves, and never used: 5 MiB."""
     # FastAPI loads all of pydantic's version 1 to see that no model is of it, unless it cannot be loaded.
     sys.modules["pydantic.v1"] = None  # type: ignore[assignment]  # what the import system has for that
-    # And uvicorn its own command line, with click, which stands between who asks for it and what serves.
+    # And uvicorn its own command line, with click, which stands between who asks for it and what serves, and what
+    # sets up logging, which is set up here.
     command_line = ModuleType("uvicorn.main")
     command_line.__getattr__ = lambda _: None  # type: ignore[method-assign]  # nothing of it is used
     sys.modules["uvicorn.main"] = command_line
+    sys.modules["logging.config"] = ModuleType("logging.config")
+    # What FastAPI describes routes with is built when somebody asks for `/openapi.json`.
+    from pydantic import BaseModel, ConfigDict
+
+    usual = BaseModel.model_config
+    BaseModel.model_config = ConfigDict(defer_build=True)
+    import fastapi  # noqa: F401 -- its models inherit that, ours do not
+
+    BaseModel.model_config = usual
 
 
 if __name__ == "__main__":

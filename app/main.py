@@ -219,9 +219,10 @@ def serve(settings: Settings, launched: Launched) -> None:
 
 
 def put_aside() -> None:
-    """Have Python look no more at what is there by now when it looks for garbage: modules, which are there to stay.
+    """Have Python look for garbage from now on, but no more at what is there: modules, which are there to stay.
 
-    Nobody is served while it looks at everything.  What comes from now on is collected as ever.
+    Nobody is served while it looks at everything.  Nor does it now: of what an import leaves there is one object in a
+    hundred that could go, and to find them takes a tenth of the start.
     """
-    gc.collect()
     gc.freeze()
+    gc.enable()

@@ -33,6 +33,7 @@ from workers.blackbox import Recorder
 from workers.child import prepare_process, serve
 from workers.files import Blobs
 from workers.limits import ChildLimits
+from workers.plugins import spare_plugins
 from workers.task import TaskDefinitionError, TaskSpec, discover
 
 MESSAGE_BYTES_MAX = 64 << 10
@@ -217,6 +218,7 @@ def main() -> NoReturn:
     settings = ZygoteSettings(**arguments | {"modules": tuple(arguments["modules"]), "limits": limits})
     control = socket.socket(fileno=settings.control_fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    spare_plugins()
     try:
         specs = discover(settings.modules)
         # Once, here: it takes 2 MiB, of which a worker would have a copy to itself.

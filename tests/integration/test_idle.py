@@ -34,7 +34,7 @@ def test_what_few_ask_for_is_loaded_when_they_do(tmp_path: Path) -> None:
 
     assert {"fastapi", "workers.task"} < before
     assert before.isdisjoint({"prometheus_client", "jsonschema_rs", "pydantic.v1.main"})
-    assert before.isdisjoint({"argparse", "click", "multiprocessing"})
+    assert before.isdisjoint({"argparse", "click", "multiprocessing", "logging.config"})
     assert {"prometheus_client", "jsonschema_rs"} < after
 
 
@@ -57,7 +57,7 @@ def imported(server: Server) -> set[str]:
 def test_workers_have_an_event_loop_only_if_a_task_is_a_coroutine(
     source: str, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor have they what reads pictures that the tasks which ship do not take."""
+    """Nor have they what reads pictures that the tasks which ship do not take, nor what looks for plugins."""
     (tmp_path / "seen.py").write_text(source)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     server = Server(tmp_path / "data", {"MILLPOND_TASKS": "workers.tasks,seen", "MILLPOND_PROCESSES": "1"})
@@ -71,3 +71,44 @@ def test_workers_have_an_event_loop_only_if_a_task_is_a_coroutine(
     assert ("asyncio" in modules, "workers.coroutines" in modules) == (there, there)
     assert "PIL.WebPImagePlugin" in modules
     assert "PIL.PdfImagePlugin" not in modules
+    assert "importlib.metadata" not in modules
+
+
+PLUGIN = """
+heard = []
+
+class Plugin:
+    def new_schema_validator(self, schema, schema_type, *rest):
+        heard.append(str(schema_type))
+        return None, None, None
+
+plugin = Plugin()
+"""
+HEARD = """
+from workers import task
+
+@task
+def heard() -> bool:
+    import hearing
+    return bool(hearing.heard)
+"""
+
+
+def test_workers_have_the_plugins_of_pydantic_that_are_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the way of distributions, by an entry point."""
+    (tmp_path / "hearing.py").write_text(PLUGIN)
+    (tmp_path / "asking.py").write_text(HEARD)
+    metadata = tmp_path / "hearing-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: hearing\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[pydantic]\nhearing = hearing:plugin\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = Server(tmp_path / "data", {"MILLPOND_TASKS": "asking", "MILLPOND_PROCESSES": "1"})
+    server.start()
+    try:
+        with client(server) as api:
+            assert ran(api, "heard", [{}])[0]["output"] is True
+    finally:
+        server.kill()

@@ -40,10 +40,12 @@ def test_what_becomes_garbage_after_the_start_is_collected() -> None:
         return weakref.ref(knowing)
 
     try:
+        gc.disable()  # as the start does
         put_aside()
         gone = made()
         kept = [[number] for number in range(10 * gc.get_threshold()[0])]
     finally:
+        gc.enable()
         gc.unfreeze()
 
     assert gone() is None, f"{len(kept)} other objects were made since"
