@@ -60,7 +60,7 @@ bench: install ## the service against multiprocessing.Pool in the same run, as r
 
 profile: install ## where the CPU time of a million squares, and of large items, goes, stage by stage, and what it is at least
 	$(BIN)/python -m bench.profile
-	$(BIN)/python -m bench.floors
+	$(BIN)/python -m bench.profile_bare
 	$(BIN)/python -m bench.profile_large
 
 bench-quick: install ## the same, smaller and once: a minute, written nowhere

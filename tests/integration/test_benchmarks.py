@@ -3,11 +3,11 @@
 import pytest
 
 from bench.figure import Figure
-from bench.floors import floors
 from bench.following import as_document, as_lines, follow
 from bench.footprint import first_result, pss_bytes
 from bench.idle import SERVICE, ZYGOTE, costs, parts
 from bench.inline import seconds_for_a_job
+from bench.profile_bare import floors
 from bench.report import recorded, table
 from bench.server import Server
 from bench.squares import check, json_array, json_lines

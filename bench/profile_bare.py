@@ -1,4 +1,4 @@
-"""`python -m bench.floors`: what the dearest stages of a million squares cost with nothing of ours around them.
+"""`python -m bench.profile_bare`: what the dearest stages of a million squares cost with nothing of ours around them.
 
 Read it beside `make profile`, whose stages "decode", "run and encode" and "store: append results" do the same with
 all that the service promises.  CPU time, the least of several runs: of a million items, so ms are also ns for each.
@@ -74,9 +74,11 @@ def _timed(values: list[int]) -> list[Any]:
 def _encoded(outputs: list[Any]) -> list[bytes]:
     """As many at once as a worker does."""
     encode = msgspec.json.Encoder().encode_lines
+    stretches = (outputs[at : at + STRETCH_ITEMS] for at in range(0, len(outputs), STRETCH_ITEMS))
+    firsts = range(0, len(outputs), STRETCH_ITEMS)
     return [
-        encode([_Line(index, output) for index, output in enumerate(outputs[at : at + STRETCH_ITEMS], at)])
-        for at in range(0, len(outputs), STRETCH_ITEMS)
+        encode(list(map(_Line, range(first, first + len(some)), some)))
+        for first, some in zip(firsts, stretches, strict=True)
     ]
 
 
