@@ -1,40 +1,24 @@
 """Run one chunk: decode, run and encode its items, one after the other.
 
-How it works: each item is marked in shared memory before anything is done for it, so whatever its line, its
-function or its output does to this process is known to be its doing.  Finished lines are sent at the end of
+How it works: each item is marked in shared memory before anything is done for it that could hurt this process, so
+whatever its line, its function or its output does is known to be its doing.  Finished lines are sent at the end of
 the chunk, every `FLUSH_SECONDS`, or when there are `FLUSH_BYTES` of them.
 
 Invariant: every item that was started is reported, in order, before the chunk is; no exception gets past its item.
 """
 
-import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-from pydantic import ValidationError
-
 from workers.blackbox import Recorder
+from workers.calling import Calls, caller, checked, decoded_ahead, encode, is_settled, one_by_one
 from workers.context import HERE, Here
-from workers.describe import describe_exception
-from workers.files import File
 from workers.interrupt import Interrupter, Why
-from workers.light import CALLER, PLAIN, STRETCH_ITEMS, Stretch, decoded, valid
+from workers.light import CALLER, STRETCH_ITEMS, Stretch, decoded, valid
 from workers.limits import ChildLimits, rss_bytes
-from workers.report import (
-    DECODE_ERRORS,
-    LINE_BYTES_MAX,
-    InvalidInput,
-    InvalidOutput,
-    Line,
-    Order,
-    Report,
-    TooLarge,
-    Work,
-    lines_of,
-)
+from workers.report import Line, Order, Output, Report, Work, lines_of
 from workers.task import TaskSpec
 from workers.wire import LEAVING, Frame, Kind, Marks
 
@@ -46,41 +30,8 @@ LOOK_SECONDS = 0.001
 """After an item that took this long it costs little to look at the memory."""
 SLOW_SECONDS = 0.020
 """The result of an item that took this long does not wait for others."""
-
-_decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
-
-
-def bind(spec: TaskSpec, params: Mapping[str, Any], item: object) -> dict[str, Any]:
-    """The keyword arguments that an item means.  InvalidInput, naming the parameter, if it means none.
-
-    One parameter that admits objects: the item is its value.  Else an object is keyword arguments, an array
-    positional ones if the task requires two or more, and anything else the first parameter's value.
-    """
-    names = list(spec.parameters)
-    if spec.takes_whole_item:
-        given: dict[str, Any] = {names[0]: item}
-    elif isinstance(item, dict):
-        given = item
-    elif not names:
-        if item is not None:
-            raise InvalidInput("this task takes no input: send null or {}")
-        given = {}
-    elif isinstance(item, list) and len(spec.required) >= 2:
-        if len(item) > len(names):
-            raise InvalidInput(f"{len(item)} arguments, but the task takes {len(names)}: {', '.join(names)}")
-        given = dict(zip(names, item, strict=False))
-    else:
-        given = {names[0]: item}
-    return validated(spec, {**params, **given})
-
-
-def validated(spec: TaskSpec, values: dict[str, Any]) -> dict[str, Any]:
-    """The values as the task's types.  InvalidInput if they cannot be."""
-    try:
-        return spec.arguments.validator.validate_python(values)  # type: ignore[no-any-return]
-    except ValidationError as error:
-        raise InvalidInput(_told(error)) from None
+_OUR_FRAMES = 2
+"""Above what is called, in a traceback."""
 
 
 def _is_full(report: Report) -> bool:
@@ -89,76 +40,6 @@ def _is_full(report: Report) -> bool:
 
 def _run_nothing(*_: object, **__: object) -> None:
     """Stands in for the task where items are only checked, so that all else is done as it would be."""
-
-
-def checked(output: bytes) -> bytes:
-    """The output, unless it is over the limit."""
-    if len(output) > LINE_BYTES_MAX:
-        raise TooLarge(f"{len(output)} bytes; a result may have {LINE_BYTES_MAX}")
-    return output
-
-
-def _told(error: ValidationError, *place: str) -> str:
-    """What is wrong, and where: `width: Input should be …`."""
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(
-        f"{'.'.join(map(str, (*place, *fault['loc'])))}: {fault['msg'].removeprefix('Value error, ')}"
-        for fault in faults[:5]
-    )
-
-
-def caller(spec: TaskSpec, params: dict[str, Any]) -> Callable[[Line], Any]:
-    """A function from an item's line to the task's output."""
-    function = spec.function
-    # Most tasks take one thing: then the item is validated as that, without the detour over named arguments.
-    first = spec.first.validator.validate_python if spec.first is not None and not params else None
-    whole = spec.takes_whole_item
-
-    def call(line: Line) -> Any:
-        try:
-            item = _decode(line)
-        except DECODE_ERRORS as error:
-            raise InvalidInput(f"not JSON: {error}") from None
-        if first is None or (not whole and type(item) is dict):
-            return function(**bind(spec, params, item))
-        try:
-            value = first(item)
-        except ValidationError as error:
-            raise InvalidInput(_told(error, next(iter(spec.parameters)))) from None
-        return function(value)
-
-    return call
-
-
-def encode(spec: TaskSpec, files: list[str], value: object) -> bytes:
-    """The output as JSON; ids of the files it names are added to `files`.  InvalidOutput if it has no form."""
-    if type(value) in PLAIN or (type(value) is float and math.isfinite(value)):
-        try:
-            return _encode(value)
-        except UnicodeEncodeError as error:
-            raise InvalidOutput(str(error)) from None
-
-    def foreign(value: Any) -> Any:
-        if isinstance(value, File):
-            files.append(value.id)
-            return value.reference()
-        if callable(listed := getattr(value, "tolist", None)):  # numpy's scalars and arrays
-            return listed()
-        raise TypeError(f"a {type(value).__name__} has no form in JSON")
-
-    if type(value) is File:
-        return _encode(foreign(value))
-    try:
-        text = spec.output.dump_json(value, warnings=False, fallback=foreign)
-    except Exception as error:
-        # pydantic's own classes change between releases, and a value's own methods may raise anything.
-        raise InvalidOutput(describe_exception(error, skip_frames=0)["message"]) from None
-    if b"NaN" in text or b"Infinity" in text:
-        try:
-            _decode(text)
-        except msgspec.DecodeError:
-            raise InvalidOutput("NaN and infinity have no form in JSON; return null instead") from None
-    return text
 
 
 class Runner:
@@ -196,7 +77,7 @@ class Runner:
         self._interrupter.limit_seconds = order.timeout_seconds
         self._flush_at = time.perf_counter() + FLUSH_SECONDS
         if not (order.light and self._run_together(work, frame.body)):
-            self._run_each(work, lines_of(frame))
+            self._run_each(work, decoded_ahead(work) or one_by_one(work, lines_of(frame)))
         if self._interrupter.signalled:
             self._interrupter.settle()
         report.flush(self._end(frame.chunk_id))
@@ -224,12 +105,12 @@ class Runner:
                 self._took(work.report, 0.0)
             else:
                 lines = lines or lines_of(work.frame)
-                goes_on = self._run_each(work, lines[part], position)
+                goes_on = self._run_each(work, one_by_one(work, lines[part]), position)
             if not goes_on or self.leaving:
                 break
         return True
 
-    def _run_each(self, work: Work, lines: Sequence[Line], position: int = 0) -> bool:
+    def _run_each(self, work: Work, calls: Calls, position: int = 0) -> bool:
         """Run items one by one, the first of which has this position in the chunk; False if that ends there."""
         frame, report, here = work.frame, work.report, work.here
         limit = self._marks.limits[work.order.limit]
@@ -238,9 +119,11 @@ class Runner:
         clock = time.perf_counter
         printed = self._recorder.printed
         interrupter = self._interrupter
-        execute = self._executor(work)
+        pause = SLOW_SECONDS if self._limits.growth_bytes_max is None else LOOK_SECONDS
+        execute = self._executor(work, calls.function)
+        our_frames = _OUR_FRAMES + calls.our_frames
         started = clock()  # of the item that runs: when the one before it ended
-        for number, line in enumerate(lines, start=position + 1):
+        for number, argument in enumerate(calls.arguments, start=position + 1):
             mark.value = base + number
             # First say what is about to start, then look whether it may: the pool does it the other way round.
             if number > limit.value:
@@ -248,24 +131,27 @@ class Runner:
                 return False
             index = here.index = frame.first + number - 1
             try:
-                output = execute(line)
+                output = execute(argument)
             except BaseException as error:
                 now = clock()
                 if interrupter.hit is Why.CANCELLED:
                     self._recorder.take()  # nobody asks for it, and it must not become the next item's
                     mark.value = base
                     return False
-                report.failed(index, line, error, interrupter.hit, self._recorder.take(), now - started)
+                log = self._recorder.take()
+                report.failed(
+                    index, argument, error, interrupter.hit, log, now - started, our_frames=our_frames
+                )
             else:
                 now = clock()
-                report.succeeded(index, line, output, now - started)
+                report.succeeded(index, argument, output, now - started)
                 if printed():
                     report.log(index, self._recorder.take())
             self._items += 1
             if interrupter.signalled:
                 interrupter.settle()
             took, started = now - started, now
-            if took >= LOOK_SECONDS or now >= self._flush_at or _is_full(report):
+            if took >= pause or now >= self._flush_at or _is_full(report):
                 if number == frame.count:
                     self._look_at_memory()  # the chunk's end is sent next, and its line with that
                 else:
@@ -291,16 +177,16 @@ class Runner:
         """A function from an output to its form in JSON."""
         return lambda output: checked(encode(work.spec, work.report.files, output))
 
-    def _executor(self, work: Work) -> Callable[[Line], bytes]:
-        """A function from an item's line to its output; interruptible, and never past its end."""
-        call = caller(work.spec, work.order.params)
+    def _executor(self, work: Work, call: Callable[[Any], Any]) -> Callable[[Any], Output]:
+        """A function from an item to its output; interruptible, and never past its end."""
         spec, report = work.spec, work.report
         interrupter = self._interrupter
 
-        def execute(line: Line) -> bytes:
+        def execute(argument: Any) -> Output:
             interrupter.open = True
             try:
-                return checked(encode(spec, report.files, call(line)))
+                output: Output = call(argument)
+                return output if is_settled(output) else checked(encode(spec, report.files, output))
             finally:
                 interrupter.open = False
 

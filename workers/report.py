@@ -23,7 +23,11 @@ LONG_BYTES = 16 << 10
 """An item or a result of so many is not copied to stand beside others."""
 TOGETHER_MAX = 64
 """Parts that are sent as they are; more are put together first."""
+SETTLED_MAX = 1024
+"""Outputs that wait to be encoded together."""
 Line = bytes | memoryview
+Output = bytes | int | float | str | None
+"""As JSON, or a value that is settled (`workers.calling`)."""
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode = msgspec.json.Decoder().decode
@@ -89,13 +93,20 @@ class Report:
         self._start = frame.first
         self._parts: list[bytes] = []
         self._failed = 0
+        self._settled: list[tuple[int, Line, Output, float]] = []
+        """What has no line yet, after what has."""
         self.count = 0
         self.files: list[str] = []
         """Ids of the files that the lines name."""
         self.bytes = 0
 
-    def succeeded(self, index: int, item: Line, output: bytes, seconds: float) -> None:
-        self._put(index, item, b'"output":', output, seconds)
+    def succeeded(self, index: int, item: Line, output: Output, seconds: float) -> None:
+        if type(output) is bytes:
+            self._put(index, item, b'"output":', output, seconds)
+            return
+        self._settled.append((index, item, output, seconds))
+        if len(self._settled) >= SETTLED_MAX:
+            self._put_settled()
 
     def succeeded_all(self, first: int, count: int, lines: bytes) -> None:
         """Items from `first` on have succeeded, in less than what is shown, and these are their lines."""
@@ -137,6 +148,7 @@ class Report:
 
     def flush(self, *last: Frame) -> None:
         """Send what there is, and these together with it."""
+        self._put_settled()
         if not self._parts:
             if last:
                 self._send(*last)
@@ -171,7 +183,14 @@ class Report:
             parts = b'{"index":%d%b,%b' % (index, key, name), value, b"%b%b}\n" % (attempts, took)
             self._add(index, parts)
 
+    def _put_settled(self) -> None:
+        settled, self._settled = self._settled, []
+        for index, item, output, seconds in settled:
+            self._put(index, item, b'"output":', _encode(output), seconds)
+
     def _add(self, index: int, parts: tuple[bytes, ...], count: int = 1) -> None:
+        if self._settled:
+            self._put_settled()
         if not self._parts:
             self._start = index
         self._parts += parts

@@ -36,6 +36,10 @@ class _Seven(int):
     __str__ = __repr__
 
 
+def _raise(value: str) -> None:
+    raise ValueError(value)
+
+
 @task
 def turned(value: Any) -> Any:
     """An output of whatever kind the item says."""
@@ -50,6 +54,8 @@ def turned(value: Any) -> Any:
             raise SystemExit(3)
         case "wrong":
             raise ValueError(value)
+        case "deep":
+            _raise(value)
         case "print":
             sys.stdout.write(value)
         case "stderr":
