@@ -24,7 +24,6 @@ from workers.report import (
     Line,
     TooLarge,
     Work,
-    lines_of,
 )
 from workers.task import TaskSpec
 
