@@ -85,7 +85,11 @@ def run_both_ways(worker: LoneWorker, task: str, lines: list[bytes], **order: An
 
     Of these it may decode all before the first runs, but for those that are asked for a key, which they have not.
     """
-    orders = [{"light": False, "key_field": "none of theirs"}, {"light": False}, {"light": True}]
+    orders: list[dict[str, Any]] = [
+        {"light": False, "key_field": "none of theirs"},
+        {"light": False},
+        {"light": True},
+    ]
     told_of = []
     for manner in orders:
         worker.run("turned", [b'"forget"'], light=False)
