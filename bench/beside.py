@@ -4,7 +4,6 @@ Items that burn CPU would hide it, and on a busy machine they would take longer,
 do not.  Run it in turns with another revision: CPU time, too, depends on what else the machine does.
 """
 
-import os
 from collections import Counter
 from pathlib import Path
 from statistics import median
@@ -12,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from bench.conditions import conditions
 from bench.cpu import MS_PER_NS, used
 from bench.following import as_document, follow
 from bench.scale import WORKERS
@@ -33,9 +33,8 @@ def main() -> None:
             before = used(server.pid)
             follow(server.url, submission)
             runs.append(used(server.pid) - before)
-    print(
-        f"{ITEMS} items that sleep {ITEM_SECONDS * 1000:g} ms, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
-    )
+    print(conditions("bench.beside", ()))
+    print(f"{f'{ITEMS} items that sleep {ITEM_SECONDS * 1000:g} ms':<24}{'least':>9}{'median':>9}")
     for what in sorted(runs[0]):
         figures = [run[what] * (1 if what.endswith("woken") else MS_PER_NS) for run in runs]
         print(f"{what:<24}{min(figures):>9.1f}{median(figures):>9.1f}")

@@ -15,6 +15,7 @@ from app.domain.item import Block
 from app.domain.job import Counts, Job, Options, Status
 from app.stores.payloads import DIRECTORY
 from app.stores.sqlite import SqliteStore
+from bench.conditions import conditions
 
 SIZES = tuple(kib << 10 for kib in (16, 32, 64, 128, 256))
 JOBS, RUNS = 100, 5
@@ -47,6 +48,7 @@ async def _store_and_remove(store: SqliteStore, block: Block, jobs: int) -> None
 
 def main() -> None:
     """Print milliseconds for each size, in the database and in files."""
+    print(conditions("bench.inline", ()))
     print(f"{'KiB':>6}{'database':>12}{'file':>8}   CPU ms a job")
     for size in SIZES:
         runs = [

@@ -25,6 +25,7 @@ from app.service.intake import LineCutter
 from app.service.items import BlockReader
 from app.service.recent import Recent, Room
 from app.stores.sqlite import SqliteStore
+from bench.conditions import conditions
 from workers.context import Here
 from workers.interrupt import Interrupter
 from workers.light import CALLER, STRETCH_ITEMS, Stretch, decoded
@@ -224,5 +225,4 @@ def a_job(items: int = ITEMS) -> Job:
 
 
 if __name__ == "__main__":
-    for text in profile().lines():
-        sys.stdout.write(f"{text}\n")
+    print(conditions("bench.profile", ()), *profile().lines(), sep="\n")

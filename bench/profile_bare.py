@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from bench.conditions import conditions
 from bench.squares import check, json_lines
 from workers.light import STRETCH_ITEMS
 from workers.tasks.numbers import square
@@ -107,6 +108,7 @@ def _written(lines: list[bytes], directory: Path) -> None:
 
 def main() -> None:
     """Print milliseconds."""
+    print(conditions("bench.profile_bare", ()))
     print(f"{f'{ITEMS:,} squares':<48}{'CPU ms':>10}")
     for what, seconds in floors().items():
         print(f"{what:<48}{seconds * 1e3:>10.1f}")

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 from app.domain.digest import is_telling
 from app.domain.item import Block, Segment, files_named, strips
 from app.stores.sqlite import SqliteStore
+from bench.conditions import conditions
 from bench.payloads import texts_of
 from bench.profile import BODY_BYTES, Table, a_job, cut, frames_of, through_a_socket
 from workers.wire import Frame, Kind
@@ -84,4 +84,4 @@ def _results(outputs: Sequence[Sequence[bytes]]) -> list[bytes]:
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{line}\n" for line in profile().lines())
+    print(conditions("bench.profile_large", ()), *profile().lines(), sep="\n")

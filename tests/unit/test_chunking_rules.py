@@ -1,10 +1,14 @@
 """The service's way to cut a job, against others on the same costs, on a clock that is only counted."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.chunking import KINDS, RULES, over_ideal, simulate
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -57,3 +61,18 @@ def test_no_rule_does_better_than_can_be_or_worse_than_one_worker(
     ideal = max(sum(costs) / workers, max(costs))
     assert ideal * (1 - 1e-9) <= outcome.makespan
     assert outcome.makespan <= sum(costs) + 0.001 * (outcome.chunks + 1)
+
+
+def test_the_documented_comparison_is_what_comes_out() -> None:
+    """docs/benchmarks.md has a row for each kind of costs and number of workers: makespans, then first results."""
+    table = (ROOT / "docs/benchmarks.md").read_text().partition("| costs | workers |")[2].splitlines()[2:12]
+    told = [[cell.strip() for cell in line.split("|")[2:-1]] for line in table]
+
+    expected = []
+    for kind in KINDS:
+        for workers in (2, 8):
+            outcomes = [over_ideal(kind, workers, rule) for rule in ("Millpond", "Pool.map", "joblib")]
+            firsts = [outcome.first_at * 1_000 for _, outcome in outcomes]
+            shown = [f"{first:,.0f}" if first >= 50 else f"{first:.1f}" for first in firsts]
+            expected.append([str(workers), *(f"{ratio:.3f}" for ratio, _ in outcomes), *shown])
+    assert told == expected
