@@ -1,5 +1,6 @@
 """The documents say what is so: their commands run, their tables are the code's, their links lead somewhere."""
 
+import os
 import re
 import subprocess
 import sys
@@ -22,12 +23,14 @@ def blocks(document: str, language: str) -> list[str]:
     return [text for kind, text in _FENCE.findall((ROOT / document).read_text()) if kind == language]
 
 
-def shell(command: str, server: Server, folder: Path) -> str:
-    """What a command of a document prints, run in `folder` against `server`."""
-    address = server.url.removeprefix("http://")
+def shell(command: str, server: Server | None, folder: Path) -> str:
+    """What a command of a document prints, run in `folder` against `server`; `python -m app` is ours."""
+    address = server.url.removeprefix("http://") if server else ""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command.replace("localhost:8000", address)],
         cwd=folder,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -84,6 +87,41 @@ def test_the_curl_lines_of_the_readme_do_what_they_say(server: Server, tmp_path:
     assert '"id":"roots"' in shell(submit, server, tmp_path)
     assert '"output":' in shell(results, server, tmp_path)
     assert "event: end" in shell(events, server, tmp_path)
+
+
+def test_the_commands_of_the_guide_to_jobs_in_flight_do_what_they_say(tmp_path: Path) -> None:
+    """docs/control.md: an open job grows as it is shown, and ends with its seal; the pool gets its size."""
+    grow, resize = blocks("docs/control.md", "sh")
+
+    with serving(tmp_path / "data") as server, server.client() as client:
+        printed = shell(grow, server, tmp_path)
+        shell(resize, server, tmp_path)
+        job = client.get("/v1/jobs/growing", headers={"Prefer": "wait=10"}).json()
+        pool = client.get("/v1/pool").json()["pools"]["cpu"]
+
+    for answer in re.findall(r"# (\{.+\})$", grow, re.MULTILINE):
+        assert answer in printed
+    assert (job["status"], job["counts"]["succeeded"]) == ("completed", 9)
+    assert pool["processes"] == 4
+
+
+def test_the_keys_of_the_guide_for_callers_are_made_listed_and_revoked(tmp_path: Path) -> None:
+    """docs/callers.md: its commands run one after the other."""
+    printed = shell(blocks("docs/callers.md", "sh")[0], None, tmp_path)
+
+    assert re.search(r"^etl +submit ", printed, re.MULTILINE)
+    assert shell("python -m app key list --file keys.json", None, tmp_path).count("etl") == 0
+
+
+def test_a_copy_is_made_and_checked_as_the_page_on_durability_says(server: Server, tmp_path: Path) -> None:
+    """docs/durability.md: check, quick check and backup, of a directory that is served."""
+    *commands, restore = blocks("docs/durability.md", "sh")[0].replace("/backups/mon", "copy").splitlines()
+
+    setup = f"export MILLPOND_DATA_DIR={server.data}"
+    shell("\n".join([setup, *commands]), server, tmp_path)
+
+    assert restore.startswith("MILLPOND_DATA_DIR=copy python -m app ")
+    assert "wrong" not in shell("MILLPOND_DATA_DIR=copy python -m app check", None, tmp_path)
 
 
 def test_the_task_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

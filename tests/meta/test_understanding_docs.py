@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-from app.domain.digest import GROUPS_MAX
 from app.domain.explanation import CODES
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/understanding.md").read_text()
@@ -14,8 +13,3 @@ def test_every_reason_is_documented_as_it_is() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", DOCUMENT, re.MULTILINE)
 
     assert rows == list(CODES.items())
-
-
-def test_the_limits_that_are_told_are_those_that_hold() -> None:
-    """How many groups are told apart."""
-    assert f"The first {GROUPS_MAX} of a job are told apart" in DOCUMENT
