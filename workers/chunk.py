@@ -2,7 +2,7 @@
 
 How it works: each item is marked in shared memory before anything is done for it that could hurt this process, so
 whatever its line, its function or its output does is known to be its doing.  Finished lines are sent at the end of
-the chunk, every `FLUSH_SECONDS`, or when there are `FLUSH_BYTES` of them.
+the chunk, every `FLUSH_SECONDS` (`FLUSH_LONG_SECONDS`), or when there are `FLUSH_BYTES` of them.
 
 Invariant: every item that was started is reported, in order, before the chunk is; no exception gets past its item.
 """
@@ -23,6 +23,8 @@ from workers.task import TaskSpec
 from workers.wire import LEAVING, Frame, Kind, Marks
 
 FLUSH_SECONDS = 0.050
+FLUSH_LONG_SECONDS = 0.100
+"""Of long chunks, beside which nobody else wants a worker: what is sent less often leaves more time to the items."""
 FLUSH_BYTES = 256 << 10
 FLUSH_LINES, FLUSH_BYTES_MAX = 16, 1 << 20
 """Fewer lines may be more bytes: what is done for each flush is then done for more of them."""
@@ -52,14 +54,17 @@ class Runner:
         recorder: Recorder,
         limits: ChildLimits,
         send: Callable[..., None],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._specs = specs
+        self._clock = clock
         self._marks = marks
         self._recorder = recorder
         self._interrupter = Interrupter(marks, recorder, CALLER)
         self._send = send
         self._limits = limits
         self._items = 0
+        self._flush_seconds = FLUSH_SECONDS
         self._flush_at = 0.0
         self._baseline_bytes = rss_bytes()
         self.leaving = False
@@ -75,7 +80,8 @@ class Runner:
         work = Work(frame, order, spec, report, Here(report, frame.first))
         HERE.set(work.here)
         self._interrupter.limit_seconds = order.timeout_seconds
-        self._flush_at = time.perf_counter() + FLUSH_SECONDS
+        self._flush_seconds = FLUSH_LONG_SECONDS if order.long else FLUSH_SECONDS
+        self._flush_at = self._clock() + self._flush_seconds
         if not (order.light and self._run_together(work, frame.body)):
             self._run_each(work, decoded_ahead(work) or one_by_one(work, lines_of(frame)))
         if self._interrupter.signalled:
@@ -116,7 +122,7 @@ class Runner:
         limit = self._marks.limits[work.order.limit]
         mark = self._marks.mark
         base = frame.chunk_id << 32
-        clock = time.perf_counter
+        clock = self._clock
         printed = self._recorder.printed
         interrupter = self._interrupter
         pause = SLOW_SECONDS if self._limits.growth_bytes_max is None else LOOK_SECONDS
@@ -165,10 +171,10 @@ class Runner:
 
     def _took(self, report: Report, seconds: float) -> None:
         """An item took this long: perhaps it is time to send results, or to look at the memory."""
-        now = time.perf_counter()
+        now = self._clock()
         if seconds >= SLOW_SECONDS or now >= self._flush_at or _is_full(report):
             report.flush()
-            self._flush_at = time.perf_counter() + FLUSH_SECONDS
+            self._flush_at = self._clock() + self._flush_seconds
             self._look_at_memory()
         elif seconds >= LOOK_SECONDS:
             self._look_at_memory()

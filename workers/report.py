@@ -64,6 +64,7 @@ class Order(msgspec.Struct, frozen=True):
     timeout_seconds: float | None
     limit: int
     light: bool = False
+    long: bool = False
     check: bool = False
 
     @staticmethod

@@ -168,6 +168,7 @@ class Slot:
             "timeout_seconds": chunk.timeout_seconds,
             "limit": limit,
             "light": chunk.light,
+            "long": chunk.long,
             "check": chunk.check,
         }
         return Frame(Kind.CHUNK, chunk.lines, chunk.id, chunk.first, chunk.count, head=_encode(order))

@@ -24,9 +24,9 @@ from app.domain.store import JobStore, Note
 from app.service.live import LiveJob
 from app.service.recent import Room
 
-STATUS_DELAY_SECONDS = 0.050
+STATUS_DELAY_SECONDS = 0.100
 """A change of status alone waits this long for results of its job to be written with."""
-PAUSE_SECONDS = 0.050
+PAUSE_SECONDS = 0.100
 """From one write to the next, if all that waits are some more results of jobs that go on."""
 PAUSE_BYTES_MAX = 256 << 10
 """More results than this do not wait for others."""

@@ -5,17 +5,19 @@ import mmap
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
+from app.domain.engine import Chunk, Listener
 from tests.unit.lone_worker import chunk_of
 from workers import task
 from workers.blackbox import Recorder
 from workers.chunk import SLOW_SECONDS, Runner
 from workers.interrupt import SIGNAL
 from workers.limits import ChildLimits
+from workers.slot import Slot
 from workers.task import TaskSpec
 from workers.wire import SLOT_BYTES, Frame, FrameReader, Kind, Marks
 
@@ -23,7 +25,17 @@ from workers.wire import SLOT_BYTES, Frame, FrameReader, Kind, Marks
 @task
 def rest(seconds: float) -> None:
     """Take this long."""
-    time.sleep(seconds)
+    Clock.now += seconds
+
+
+class Clock:
+    """Time passes while an item rests, and never else."""
+
+    now = 0.0
+
+    @classmethod
+    def read(cls) -> float:
+        return cls.now
 
 
 class Mute(Recorder):
@@ -51,7 +63,7 @@ def runner(sent: list[list[Kind]]) -> Iterator[Runner]:
     def send(*frames: Frame) -> None:
         sent.append([frame.kind for frame in frames])
 
-    yield Runner({"rest": TaskSpec.of(rest)}, marks, recorder, ChildLimits(), send)
+    yield Runner({"rest": TaskSpec.of(rest)}, marks, recorder, ChildLimits(), send, Clock.read)
     faulthandler.unregister(SIGNAL)
     signal.signal(SIGNAL, before)
     sys.unraisablehook = hook
@@ -66,3 +78,17 @@ def test_a_chunks_last_results_are_sent_with_its_end(runner: Runner, sent: list[
     runner.run(frame)
 
     assert sent == [[Kind.PART], [Kind.PART, Kind.DONE]]
+
+
+@pytest.mark.parametrize(("long", "parts"), [(False, 3), (True, 1)])
+def test_results_of_long_chunks_are_sent_less_often(
+    runner: Runner, sent: list[list[Kind]], long: bool, parts: int
+) -> None:
+    """Nobody else wants the worker then, and each time costs what the items could have: 50 ms, or 100."""
+    marks = Marks(mmap.mmap(-1, SLOT_BYTES), 0)
+    slot = Slot(0, marks, cast("Listener", None), now=0.0)
+    chunk = Chunk(1, "rest", b"{}", 0, 15, b"0.0125\n" * 15, long=long)
+
+    runner.run(slot.give(chunk, now=0.0))
+
+    assert sent == [[Kind.PART]] * parts + [[Kind.PART, Kind.DONE]]

@@ -101,7 +101,7 @@ def test_a_reader_that_has_all_results_costs_the_store_nothing(view: View) -> No
 
     async def story(service: Scheduled) -> None:
         jobs = Jobs(store, service.dispatcher, service.engine, service.clock, Limits(10, 100))
-        items = [Item(n, ("ok", "fail")[n % 2], ms=100.0) for n in range(6)]
+        items = [Item(n, ("ok", "fail")[n % 2], ms=250.0) for n in range(6)]
         live = await service.submit(*items, max_in_flight=1)
         while not live.job.status.finished:
             seen = live.bell.rings
