@@ -5,7 +5,6 @@ Invariant: what a caller was told was accepted is stored; what a caller does not
 
 import asyncio
 import copy
-import difflib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +19,7 @@ from app.domain.caller import ANYBODY, Caller
 from app.domain.clock import Clock, new_id
 from app.domain.engine import Engine
 from app.domain.errors import Conflict, Gone, Invalid, Unavailable, UnknownTask
+from app.domain.guess import closest
 from app.domain.halt import Receipt
 from app.domain.item import Block, Outcome, Page, View
 from app.domain.job import Counts, Event, Job, Options, Status, kept_seconds, step
@@ -109,8 +109,8 @@ class Jobs:
         tasks = self._engine.tasks()
         if name in tasks:
             return tasks[name]
-        close = difflib.get_close_matches(name, tasks, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else " GET /v1/tasks lists those there are."
+        close = closest(name, tasks)
+        hint = f" Did you mean {close!r}?" if close else " GET /v1/tasks lists those there are."
         raise UnknownTask(f"No task is called {name[:100]!r}.{hint}")
 
     def tasks(self) -> Sequence[Mapping[str, Any]]:

@@ -23,19 +23,20 @@ _IMPORTED = re.compile(r"^import time:.*\| +(\S+)$", re.MULTILINE)
 
 
 def test_what_few_ask_for_is_loaded_when_they_do(tmp_path: Path) -> None:
-    """The figures for Prometheus, and what checks a job's `params`; nobody can ask for pydantic's first version."""
+    """The figures for Prometheus, what checks `params`, what guesses; nobody can ask for pydantic's first version."""
     with telling(tmp_path) as server, client(server) as api:
         assert ran(api, "square", [3])[0]["output"] == 9
         before = imported(server)
         api.get("/metrics").raise_for_status()
         job = {"task": "estimate_pi", "items": [{"samples": 10}], "params": {"seed": 1}}
         api.post("/v1/jobs", json=job).raise_for_status()
+        assert "estimate_pi" in api.get("/v1/tasks/estimate_pie").json()["detail"]
         after = imported(server)
 
     assert {"fastapi", "workers.task"} < before
-    assert before.isdisjoint({"prometheus_client", "jsonschema_rs", "pydantic.v1.main"})
+    assert before.isdisjoint({"prometheus_client", "jsonschema_rs", "difflib", "pydantic.v1.main"})
     assert before.isdisjoint({"argparse", "click", "multiprocessing", "logging.config"})
-    assert {"prometheus_client", "jsonschema_rs"} < after
+    assert {"prometheus_client", "jsonschema_rs", "difflib"} < after
 
 
 @contextmanager
