@@ -19,6 +19,7 @@ from uvicorn.config import Config
 from app.api.app import create_app
 from app.api.board import Boards
 from app.api.context import Context
+from app.api.front import entrance
 from app.api.protocol import Protocol
 from app.api.server import Server, bound
 from app.api.traffic import Timed, Traffic
@@ -172,7 +173,8 @@ class Service:
 
 def _config(app: FastAPI) -> Config:
     return Config(
-        app,
+        entrance(app),
+        interface="asgi3",
         loop="uvloop",
         http=Protocol,
         ws="none",

@@ -99,12 +99,17 @@ class Context:
 
 
 async def _context(request: Request) -> Context:
+    return _context_of(request)
+
+
+def _context_of(request: Request) -> Context:
     context = request.app.state.context_of(request.scope.get(CALLER, NOBODY))
     assert isinstance(context, Context)
     return context
 
 
-async def _ready_context(request: Request, context: "AnyPhase") -> Context:
+async def _ready_context(request: Request) -> Context:
+    context = _context_of(request)
     if not context.jobs.ready:
         await context.jobs.wait_ready()
     job_id = request.path_params.get("job_id")

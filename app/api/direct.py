@@ -11,7 +11,7 @@ Invariant: a request comes to the route that the framework would have found, whi
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.routing import BaseRoute
 
 from app.api.aside import Framework
@@ -60,6 +60,7 @@ class Direct:
             return
         scope["path_params"], scope["route"] = parameters, target.route
         answer = await target.handle(Request(scope, receive, send))
+        assert isinstance(answer, Response), f"{target.route}: makes its own answer"
         await answer(scope, receive, send)
 
     def found(self, scope: Scope) -> tuple[_Target | None, Parameters]:

@@ -3,6 +3,10 @@
 Invariant: whatever happens to a request, it is answered, unless an answer had begun.
 """
 
+from collections.abc import Awaitable
+
+from fastapi import FastAPI
+
 from app.api.problems import answer_to_raised
 from app.api.streaming import App, Message, Receive, Scope, Send
 from app.api.traffic import Traffic
@@ -22,12 +26,12 @@ class Front:
         inside = dict(scope)
         begun = False
 
-        async def send_counted(message: Message) -> None:
+        def send_counted(message: Message) -> Awaitable[None]:
             nonlocal begun
             if not begun:
                 begun = True
                 self._traffic.note(scope["method"], inside.get("route"), message["status"])
-            await send(message)
+            return send(message)
 
         try:
             await self._app(inside, receive, send_counted)
@@ -38,3 +42,17 @@ class Front:
             await answer(scope, receive, send_counted)
             if not expected:
                 raise  # for the server to log
+
+
+def entrance(app: FastAPI) -> App:
+    """The application as the server calls it: requests come to its outermost layer at once."""
+    layers = app.middleware_stack
+    assert layers is not None, "an application that is complete"
+
+    def enter(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "http":
+            return app(scope, receive, send)
+        scope["app"] = app
+        return layers(scope, receive, send)
+
+    return enter

@@ -7,6 +7,7 @@ time in the square of their length to unquote them (CVE-2024-7592): seconds, for
 """
 
 import re
+from collections.abc import Awaitable
 from urllib.parse import parse_qs
 
 from app.api.streaming import App, Receive, Scope, Send
@@ -37,14 +38,14 @@ class Gate:
         self._app = app
         self._access = access
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             _take_cookies(scope)
             if not is_open(scope["method"], scope["path"]):
                 scope[CALLER] = self._caller(scope)
             elif scope["path"] == SESSION:
                 _check_origin(scope, needed=False)
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
     def _caller(self, scope: Scope) -> Caller:
         """Unauthorized if nobody we know sent this, Forbidden if it may not, or may not from there."""

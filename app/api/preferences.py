@@ -23,10 +23,7 @@ class Preferences(msgspec.Struct, frozen=True):
     @property
     def applied(self) -> dict[str, str]:
         """The header that says which preferences were honoured."""
-        honoured = ["handling=strict"] if self.strict else []
-        if self.wait_seconds is not None:
-            honoured.append(f"wait={self.wait_seconds:g}")
-        return {"Preference-Applied": ", ".join(honoured)} if honoured else {}
+        return _applied(self.wait_seconds, self.strict)
 
 
 @lru_cache(maxsize=64)
@@ -41,3 +38,11 @@ def _said(headers: Sequence[bytes]) -> Preferences:
         elif name.strip().lower() == "handling":
             strict = value.lower() == "strict"
     return Preferences(wait, strict)
+
+
+@lru_cache(maxsize=64)
+def _applied(wait_seconds: float | None, strict: bool) -> dict[str, str]:
+    honoured = ["handling=strict"] if strict else []
+    if wait_seconds is not None:
+        honoured.append(f"wait={wait_seconds:g}")
+    return {"Preference-Applied": ", ".join(honoured)} if honoured else {}

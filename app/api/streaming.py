@@ -120,11 +120,11 @@ class HeadersOnly:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
-            return
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        head = scope["type"] == "http" and scope["method"] == "HEAD"
+        return (self._headers if head else self._app)(scope, receive, send)
 
+    async def _headers(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_head(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await send(message)

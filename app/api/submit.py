@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -29,6 +29,8 @@ from app.service.naming import named_in
 
 JSONL = frozenset({"application/jsonl", "application/x-ndjson", "application/x-jsonlines"})
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+SAID_BYTES_MAX, SAID_MAX = 1_024, 256
+"""Of options that are kept, and how many; nobody changes them."""
 _FLAGS = frozenset({"follow", "validate_only"})
 _JSONL_HINT = (
     "Send many items as JSON lines, which have no limit:"
@@ -116,8 +118,7 @@ class _Submission:
             detail = "with a JSON body, options are members of that body"
             raise Invalid(f"{name}: {detail}.", [Fault(detail, parameter=name)])
         members = await self._members()
-        values = {name: _decoded(name, raw) for name, raw in members.values.items()}
-        options = SubmitOptions.parse(values, of_query=False)
+        options = said(members.values)
         if members.items is None and not options.open:
             detail = "is missing: the array of inputs, which only an open job may begin without"
             raise Invalid(f"/items: {detail}.", [Fault(detail, pointer="/items")])
@@ -280,6 +281,24 @@ def idempotency_key(request: Request) -> str | None:
             [Fault("1 to 255 printable ASCII characters", parameter="Idempotency-Key")],
         )
     return key
+
+
+def said(values: Mapping[str, bytes]) -> SubmitOptions:
+    """The options that these members of a JSON body are.  Invalid, naming each that is wrong.
+
+    Most clients always say the same; so what was said lately, and is short, is not taken apart again.
+    """
+    members = tuple(values.items())
+    if sum(map(len, values.values())) <= SAID_BYTES_MAX:
+        return _said_lately(members)
+    return _taken_apart(members)
+
+
+def _taken_apart(members: Sequence[tuple[str, bytes]]) -> SubmitOptions:
+    return SubmitOptions.parse({name: _decoded(name, raw) for name, raw in members}, of_query=False)
+
+
+_said_lately = lru_cache(SAID_MAX)(_taken_apart)
 
 
 def _decoded(name: str, raw: bytes) -> Any:

@@ -121,7 +121,11 @@ class LiveJob(Watched):
     if not TYPE_CHECKING:  # what is misspelt is to be found
 
         def __getattr__(self, name: str) -> Any:
-            """What is not there yet: made now, to stay."""
+            """What is not there yet: made now, to stay.  To find that out takes longer than to make it."""
+            if name in _MADE_TOGETHER:
+                for each, make in _MADE_TOGETHER.items():
+                    setattr(self, each, make(self))
+                return getattr(self, name)
             if name not in _MADE_WHEN_USED:
                 raise AttributeError(name)
             made = _MADE_WHEN_USED[name](self)
@@ -372,17 +376,20 @@ class LiveJob(Watched):
         )
 
 
-_MADE_WHEN_USED: Mapping[str, Callable[[LiveJob], Any]] = {
+_MADE_TOGETHER: Mapping[str, Callable[[LiveJob], Any]] = {
     "again": lambda _: deque(),
-    "postponed": lambda _: set(),
-    "progress": lambda _: {},
     "troubles": lambda _: {},
     "chunks": lambda _: {},
     "chunker": lambda live: Chunker(live.job.options.chunksize),
     "_patience": lambda _: Patience(),
-    "suspects": lambda _: Suspects(),
     "recent": lambda _: Recent(),
-    "digest": lambda live: Digest(live.job.id),
     "growing": lambda _: asyncio.Lock(),
     "rate": lambda live: Rate.starting(live._began, live._done_before),
+}
+"""What every job needs that runs."""
+_MADE_WHEN_USED: Mapping[str, Callable[[LiveJob], Any]] = {
+    "postponed": lambda _: set(),
+    "progress": lambda _: {},
+    "suspects": lambda _: Suspects(),
+    "digest": lambda live: Digest(live.job.id),
 }

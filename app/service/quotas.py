@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from app.domain.caller import ANYBODY, Caller
+from app.domain.caller import ANYBODY, Caller, Quota
 from app.domain.clock import Clock
 from app.domain.errors import OverQuota
 from app.domain.store import JobStore
@@ -82,17 +82,21 @@ class Quotas:
         self._live = live
         self._clock = clock
         self._caller = ANYBODY
+        self._limited = False
+        """Whether there is anything to check."""
         self._taking: dict[str | None, list[Taking]] = {}
         self._stored: dict[str, _Stored] = {}
 
     def of(self, caller: Caller) -> "Quotas":
         quotas = copy.copy(self)
         quotas._caller = caller
+        quotas._limited = caller.quota != Quota()
         return quotas
 
     async def check(self) -> None:
         """Whether there is room for one more job, told before its body is read.  OverQuota if not."""
-        await self._check(1)
+        if self._limited:
+            await self._check(1)
 
     async def _check(self, more: int) -> None:
         """Whether there is room for so many more jobs than those that are here or coming."""
@@ -105,10 +109,13 @@ class Quotas:
 
     async def check_stored(self) -> None:
         """Whether there is room for one more byte.  OverQuota if not."""
-        await self._check_stored(1)
+        if self._limited:
+            await self._check_stored(1)
 
     async def check_coming(self, taking: Taking) -> None:
         """Whether there is room for all that is coming, of which this is a part.  OverQuota if not."""
+        if not self._limited:
+            return
         quota = self._caller.quota
         most = quota.queued_items_max
         if most is not None and taking.items > most:
@@ -131,7 +138,8 @@ class Quotas:
 
     async def check_entering(self, taking: Taking) -> None:
         """Whether there is room for what begins to come, which is counted already.  OverQuota if not."""
-        await (self._check(0) if taking.jobs else self.check_stored())
+        if self._limited:
+            await (self._check(0) if taking.jobs else self.check_stored())
 
     def begin(self, taking: Taking) -> None:
         """This is coming from now on."""

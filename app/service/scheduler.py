@@ -75,6 +75,10 @@ class Scheduler:
                 self._settle(live.pool)
             self._shares[live.pool].join(live, _weight(live), live.virtual_time, live.place)
 
+    def wanted(self) -> list[str]:
+        """The pools in which a job wants a worker."""
+        return [pool for pool, share in self._shares.items() if len(share)]
+
     def next(self, pool: str, workers: int, room: Callable[[LiveJob], Room]) -> tuple[LiveJob, Chunk] | None:
         """The chunk to run next, taken off its job; None if there is none, or no room for it.
 

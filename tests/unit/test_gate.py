@@ -42,7 +42,11 @@ def let_in(path: str, *cookies: bytes) -> Scope:
     headers = [(b"host", b"here"), *((b"cookie", cookie) for cookie in cookies)]
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": headers}
     access = Access(None, Quota(), Seal(b"s" * 32), NobodyEnds(), SystemClock(), 60.0)
-    asyncio.run(Gate(app, access)(scope, receive, send))
+
+    async def come() -> None:
+        await Gate(app, access)(scope, receive, send)
+
+    asyncio.run(come())
     [found] = inside
     return found
 
