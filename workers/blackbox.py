@@ -22,7 +22,7 @@ LOG_TAIL_BYTES = 12 << 10
 LOG_KEPT_BYTES = 1 << 20
 """Beyond this the pool takes the middle out of what a worker has printed."""
 
-_CALLERS = ("/workers/chunk.py", "/workers/light.py")
+_CALLERS = ("/workers/calling.py", "/workers/chunk.py", "/workers/light.py")
 """Where tasks are called from."""
 _PUNCH_HOLE_KEEP_SIZE = 0x03
 _PAGE = 4096

@@ -56,6 +56,7 @@ def test_a_failure_shows_where_the_item_was(watched: Watched, task: str, limit: 
     assert line["error"]["kind"] == "timeout"
     assert f"in {task}" in line["error"]["traceback"]
     assert "faults.py" in line["error"]["traceback"]
+    assert "/workers/calling.py" not in line["error"]["traceback"]
 
 
 def test_a_traceback_ends_in_the_innermost_function(watched: Watched) -> None:
