@@ -6,7 +6,7 @@ Invariant: of a body that was answered before its end no more is read than `REST
 `REST_SECONDS_MAX`; then the connection is closed.
 """
 
-from asyncio import TimerHandle
+from asyncio import AbstractEventLoop, Handle, TimerHandle, Transport
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -49,6 +49,44 @@ class _Rest:
 
 class _HeadTooLarge(Exception):
     pass
+
+
+class _Together:
+    """Where one answer is written: its head waits for what is written right after it, and goes out with that.
+
+    uvicorn writes them one by one, which is a call of the system more, and wakes the client for a head alone.
+    """
+
+    __slots__ = ("_head", "_loop", "_sending", "_transport")
+
+    def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+        self._sending: Handle | None = None
+        """Sends the head of an answer of which nothing else has come by then."""
+
+    def write(self, data: bytes) -> None:
+        if self._sending is None:
+            self._head, self._sending = data, self._loop.call_soon(self._send_head)
+        elif self._head is None:
+            self._transport.write(data)
+        else:
+            self._sending.cancel()
+            head, self._head = self._head, None
+            self._transport.writelines((head, data))
+
+    def _send_head(self) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.write(head)
+
+    def close(self) -> None:
+        self._send_head()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 class Protocol(HttpToolsProtocol):
@@ -105,6 +143,7 @@ class Protocol(HttpToolsProtocol):
             raise _HeadTooLarge  # the parser stops, and asks for `send_400_response`
         self._head = None
         super().on_headers_complete()
+        self.cycle.transport = _Together(self.transport, self.loop)  # type: ignore[assignment]
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -130,7 +169,7 @@ class Protocol(HttpToolsProtocol):
     def _cut_off(self) -> None:
         """End the connection once what was written is sent; the client sees that there is no end to the answer."""
         self.cycle.disconnected = True
-        self.transport.close()
+        self.cycle.transport.close()
 
     def _forget_rest(self) -> None:
         if self._rest is not None:
