@@ -1,7 +1,7 @@
 """Clients that come back after every break, as the contract says, with what they have."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import httpx
@@ -14,19 +14,25 @@ RETURN_SECONDS_MAX = 30.0
 
 
 class Reading(Protocol):
-    """One connection: yields lines of a view from cursor `have` on, until the stream ends."""
+    """One connection: yields lines of a view from cursor `have` on, until the stream ends.
 
-    def __call__(self, client: httpx.Client, job_id: str, have: int) -> Iterator[bytes]: ...
+    It calls `begun` once its answer has begun.
+    """
+
+    def __call__(
+        self, client: httpx.Client, job_id: str, have: int, begun: Callable[[], None]
+    ) -> Iterator[bytes]: ...
 
 
 def follow(query: str) -> Reading:
     """Result lines as JSON lines; a client has what it has whole lines of."""
 
-    def read(client: httpx.Client, job_id: str, have: int) -> Iterator[bytes]:
+    def read(client: httpx.Client, job_id: str, have: int, begun: Callable[[], None]) -> Iterator[bytes]:
         url = f"/v1/jobs/{job_id}/results.jsonl?follow=1&after={have}{query}"
         with client.stream("GET", url) as response:
             _check_started(response)
             assert response.status_code == 200, response.read()
+            begun()
             rest = b""
             for piece in response.iter_raw():
                 *lines, rest = (rest + piece).split(b"\n")
@@ -39,13 +45,14 @@ def follow(query: str) -> Reading:
 def events(query: str) -> Reading:
     """Result lines out of events; the client says `Last-Event-ID`, as a browser does."""
 
-    def read(client: httpx.Client, job_id: str, have: int) -> Iterator[bytes]:
+    def read(client: httpx.Client, job_id: str, have: int, begun: Callable[[], None]) -> Iterator[bytes]:
         headers = {"Last-Event-ID": str(have)} if have else {}
         with client.stream("GET", f"/v1/jobs/{job_id}/events?{query}", headers=headers) as response:
             if response.status_code == 204:
                 return
             _check_started(response)
             assert response.status_code == 200, response.read()
+            begun()
             event = None
             for event in events_of(response):
                 if event.name == "results":
@@ -75,7 +82,8 @@ class Reader(threading.Thread):
         self._job_id = job_id
         self._reading = reading
         self.lines: list[bytes] = []
-        self.breaks = 0
+        self.begun = self.breaks = 0
+        """How many of its connections."""
         self.failure: BaseException | None = None
         self.start()
 
@@ -96,10 +104,13 @@ class Reader(threading.Thread):
             raise self.failure
         return self.lines
 
+    def _begin(self) -> None:
+        self.begun += 1
+
     def _connection(self, client: httpx.Client) -> bool:
         """Read on from where the last connection broke; whether this one did not."""
         try:
-            for line in self._reading(client, self._job_id, len(self.lines)):
+            for line in self._reading(client, self._job_id, len(self.lines), self._begin):
                 self.lines.append(line)
         except httpx.ConnectError:
             return False  # it is still away

@@ -3,7 +3,7 @@
 import json
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,19 +60,24 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """Readers of every kind follow the job all along; the service is started again after each kill."""
+    """Readers of every kind follow the job all along; the service is started again after each kill.
+
+    The job is open until then, so that none of them is through before.
+    """
     with serving(tmp_path_factory.mktemp("data")) as server:
         with client(server) as api:
-            job_id = submitted(api, "sleep_for", [item(index) for index in range(ITEMS)])["id"]
+            job_id = submitted(api, "sleep_for", [item(index) for index in range(ITEMS)], open=True)["id"]
         readers = {name: Reader(server, job_id, reading) for name, reading in READINGS.items()}
         before = []
-        for done in KILLED_AT:
+        for deaths, done in enumerate(KILLED_AT):
             with client(server) as api:
                 wait_for_results(api, job_id, done)
+                wait_for_readers(readers.values(), deaths + 1)
                 before.append(api.get(f"/v1/jobs/{job_id}/results.jsonl").content)
                 server.kill()
             server.start()
         with client(server) as api:
+            api.post(f"/v1/jobs/{job_id}/seal").raise_for_status()
             job = ended(api, job_id)
             lines = api.get(f"/v1/jobs/{job_id}/results.jsonl").content.splitlines(keepends=True)
         for reader in readers.values():
@@ -86,6 +91,11 @@ def wait_for_results(api: httpx.Client, job_id: str, number: int) -> None:
         return bool(counts["succeeded"] + counts["failed"] >= number)
 
     eventually(enough, 30, f"{number} results")
+
+
+def wait_for_readers(readers: Iterable[Reader], number: int) -> None:
+    """Until each has begun so many connections, so that the next death is one's end."""
+    eventually(lambda: all(reader.begun >= number for reader in readers), 30, "readers")
 
 
 def test_every_item_has_exactly_one_result(story: Story) -> None:

@@ -38,6 +38,8 @@ def test_long_items_among_short_ones_keep_their_lines(worker: LoneWorker, *, lig
     told = parts_of(worker.run("echo", lines, light=light, key_field="key"))
 
     *results, broken = map(json.loads, told.splitlines())
+    for result in results:
+        result.pop("duration_ms", None)  # of one that was interrupted for long, by a machine that is busy
     assert results == [
         {"index": 100 + place, "output": value} | ({"key": value["key"]} if isinstance(value, dict) else {})
         for place, value in enumerate(values)
