@@ -21,7 +21,7 @@ from app.domain.chunking import ALONE_SECONDS, TARGET_SECONDS, Chunker
 from app.service.scheduler import SHORT_SECONDS
 from bench.makespan import costs_of, ideal_seconds
 from bench.scale import WORKERS
-from workers.pool import WATCH_SECONDS
+from workers.rounds import WATCH_SECONDS
 from workers.slot import HELD_UP_SECONDS, LONG_ALONE_SECONDS, LONG_SECONDS
 
 TRIP_SECONDS = 300e-6

@@ -75,7 +75,7 @@ def measure(scale: Scale) -> list[Figure]:
 
 
 async def _measure(size: Size, pool: Pool, ours: Samples, theirs: Samples) -> None:
-    async with driving() as driver:
+    async with driving(Driver) as driver:
         await driver.map("square", json_lines(200), 200)
         for _ in range(size.runs):
             await _squares(size, driver, pool, ours, theirs)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from app.domain.chunking import ALONE_SECONDS, BYTES_MAX, TARGET_SECONDS, Chunker
 from app.domain.engine import Chunk
@@ -157,13 +157,16 @@ class Driver:
             run.ended.set_result(None)
 
 
+D = TypeVar("D", bound=Driver)
+
+
 @asynccontextmanager
-async def driving() -> AsyncIterator[Driver]:
+async def driving(kind: type[D]) -> AsyncIterator[D]:
     """A pool with its workers there; ended, whatever happens."""
     with TemporaryDirectory(prefix="millpond-bench-") as directory:
         sizes = {CPU: WORKERS, "io": 0}
         pool = Pool(sizes, TASKS, Blobs(Path(directory)), ChildLimits(), MemoryGuard(None))
-        driver = Driver(pool)
+        driver = kind(pool)
         await pool.start(driver)
         try:
             yield driver

@@ -55,7 +55,7 @@ def measure(scale: Scale) -> list[Figure]:
 
 async def _measure(runs: int) -> Mapping[str, list[float]]:
     seen: defaultdict[str, list[float]] = defaultdict(list)
-    async with driving() as driver, asyncio.timeout(SECONDS_MAX * runs):
+    async with driving(Driver) as driver, asyncio.timeout(SECONDS_MAX * runs):
         for _ in range(runs):
             await _kill_a_busy_worker(driver, seen)
             await _let_one_time_out(driver, seen)

@@ -87,17 +87,19 @@ class BlackBox:
         """What the worker had printed during its last item, shortened."""
         return _log(self.fd)
 
-    def bound(self) -> None:
-        """Take the middle out of a log that has grown too long; a system call where it has not."""
+    def bound(self) -> bool:
+        """Take the middle out of a log that has grown too long, and tell if it had; a system call where it has not."""
         size = os.fstat(self.fd).st_size
         if size < self._punched:
             self._punched = STACK_BYTES
-        if size - self._punched > LOG_KEPT_BYTES:
+        too_long = size - self._punched > LOG_KEPT_BYTES
+        if too_long:
             start = _up(LOG_START + LOG_HEAD_BYTES)
             stop = size - LOG_TAIL_BYTES - _PAGE
             with contextlib.suppress(OSError):
                 _punch(self.fd, start, stop - start)
             self._punched = size
+        return too_long
 
     def close(self) -> None:
         os.close(self.fd)

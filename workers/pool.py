@@ -2,7 +2,7 @@
 
 How it works: all knowledge about a worker is in its `Slot`; this module only moves bytes, watches the clock and
 carries out what slots decide.  Each worker has its own socket pair, so a worker that dies in the middle of
-anything leaves nothing locked and nobody else's bytes damaged.  Every `WATCH_SECONDS` the pool looks at the
+anything leaves nothing locked and nobody else's bytes damaged.  Again and again (`Rounds`) the pool looks at the
 marks that workers leave in shared memory; that is all that time limits need.
 
 Invariant: the pool is never broken: a worker that is gone is replaced at once, and so is the zygote.
@@ -29,13 +29,11 @@ from workers.interrupt import SIGNAL
 from workers.limits import ChildLimits
 from workers.memory import MemoryGuard, Pressure
 from workers.postmortem import Exit, Reason
+from workers.rounds import CALM_SECONDS, PRESSED_SECONDS, WATCH_SECONDS, Rounds
 from workers.slot import Action, Slot
 from workers.wire import SLOT_BYTES, Frame, Kind, Marks, ProtocolError
-from workers.worker import Worker, WorkerView, connection_pair
+from workers.worker import Worker, WorkerView, connection_pair, with_most_room
 
-WATCH_SECONDS = 0.020
-PRESSED_SECONDS = 0.002
-"""How often to look while memory is short: a task can take a megabyte in a millisecond."""
 SETTLED_SECONDS = 0.001
 """After this every processor has seen what was written to shared memory, many times over."""
 STILLBORN_MAX = 10
@@ -115,7 +113,7 @@ class Pool:
             await self.stop()
             raise
         self._fork_missing()
-        self._watch()
+        self._rounds = Rounds(self._watch)
 
     async def _describe(self) -> None:
         """Learn from a worker which tasks there are, and size the pools after that."""
@@ -132,8 +130,8 @@ class Pool:
     async def stop(self) -> None:
         """End every worker and the zygote, at once."""
         self._stopping = True
-        if hasattr(self, "_watcher"):
-            self._watcher.cancel()
+        if hasattr(self, "_rounds"):
+            self._rounds.stop()
         for worker in list(self._workers.values()):
             self._kill(worker, Reason.STOPPED)
             self._forget(worker)
@@ -183,6 +181,7 @@ class Pool:
         worker = self._choose(pool, chunk.concurrency, alone=chunk.alone)
         assert worker is not None, "a chunk without room"
         worker.send(worker.slot.give(chunk, self._loop.time()))
+        self._rounds.within(WATCH_SECONDS, unless=self._calm)
 
     def recall(self, chunk_id: int) -> None:
         """Start none of its further items."""
@@ -196,6 +195,7 @@ class Pool:
         if worker is None or frame is None:
             return False
         worker.send(frame)
+        self._rounds.within(WATCH_SECONDS)
         return worker.slot.current is not None and worker.slot.current.id == chunk_id
 
     def kill(self, chunk_id: int) -> bool:
@@ -211,23 +211,7 @@ class Pool:
         return next((worker for worker in self._workers.values() if worker.slot.has(chunk_id)), None)
 
     def _choose(self, pool: str, concurrency: int, *, alone: bool) -> Worker | None:
-        """The worker with the fewest chunks of those that have room."""
-        alone = alone or self._pressed
-        behind = least = None
-        fewest = 0
-        for worker in self._workers.values():
-            slot = worker.slot
-            chunks = slot.chunks
-            if chunks and (alone or slot.alone):
-                return None  # if nothing runs, waiting for memory would help nobody
-            if worker.pool != pool or not worker.reading:
-                continue
-            room = slot.room(concurrency)
-            if room == "idle" and (least is None or chunks < fewest):
-                least, fewest = worker, chunks
-            elif room == "behind":
-                behind = worker
-        return least or behind
+        return with_most_room(self._workers.values(), pool, concurrency, alone=alone or self._pressed)
 
     # -- What the forker tells
 
@@ -311,6 +295,8 @@ class Pool:
             worker.signal(signal.SIGKILL)
             self._fork_missing()
         self._listener.room()
+        if not slot.chunks:
+            self._rounds.within(WATCH_SECONDS)  # it could run what waits elsewhere
 
     def _ended(self, worker: Worker, exit_: Exit) -> None:
         """Its process is gone: read what it still managed to send, then replace it."""
@@ -354,8 +340,9 @@ class Pool:
         worker.slot.kill(reason)
         worker.signal(signal.SIGKILL)
 
-    def _watch(self) -> None:
+    def _watch(self) -> float:
         now = self._loop.time()
+        printing = False
         for worker in list(self._workers.values()):
             if not worker.reading:
                 continue  # it is gone, or as good as; how it ended will be told
@@ -365,7 +352,7 @@ class Pool:
                 case Action.KILL:
                     worker.signal(signal.SIGKILL)
                     self._fork_missing()  # not waiting for its memory to be freed, 65 ms a gigabyte
-            worker.box.bound()
+            printing |= worker.box.bound()
         self._share_what_waits(now)
         pressure = self._guard.look(now)
         if pressure is Pressure.KILL and (youngest := self._youngest()):
@@ -375,8 +362,19 @@ class Pool:
         if self._pressed and not pressed:
             self._listener.room()
         self._pressed = pressed
-        delay = WATCH_SECONDS if pressure is Pressure.NONE else PRESSED_SECONDS
-        self._watcher = self._loop.call_later(delay, self._watch)
+        if pressure is not Pressure.NONE:
+            return PRESSED_SECONDS
+        return CALM_SECONDS if self._calm() and not printing else WATCH_SECONDS
+
+    def _calm(self) -> bool:
+        """Whether nothing is lost by looking at the workers less often."""
+        if self._guard.limit_bytes is not None:
+            return False
+        idle = {worker.pool for worker in self._workers.values() if not worker.slot.chunks}
+        return all(
+            not worker.slot.chunks or (worker.pool not in idle and worker.slot.calm)
+            for worker in self._workers.values()
+        )
 
     def _share_what_waits(self, now: float) -> None:
         """Take back what waits in a worker behind something that takes long."""

@@ -129,6 +129,15 @@ class Slot:
         return bool(running) and all(given.cancelled_at is not None for given in running)
 
     @property
+    def calm(self) -> bool:
+        """Whether what it runs may take as long as it likes, and nothing waits behind it."""
+        if self.kill_reason is not None or len(self._given) != 1:
+            return False
+        [given] = self._given.values()
+        unlimited = given.chunk.timeout_seconds is None and given.chunk.concurrency == 1
+        return unlimited and given.cancelled_at is None
+
+    @property
     def seen_at(self) -> float:
         """When the item that runs began, as far as the pool has looked."""
         return self._seen_at

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -159,3 +159,22 @@ class Worker:
             return
         except (BrokenPipeError, ConnectionResetError):
             outgoing.clear()  # its end will be reported
+
+
+def with_most_room(workers: Iterable[Worker], pool: str, concurrency: int, *, alone: bool) -> Worker | None:
+    """The worker of the pool with the fewest chunks of those that have room; `alone`: only if no worker has any."""
+    behind = least = None
+    fewest = 0
+    for worker in workers:
+        slot = worker.slot
+        chunks = slot.chunks
+        if chunks and (alone or slot.alone):
+            return None  # if nothing runs, waiting for memory would help nobody
+        if worker.pool != pool or not worker.reading:
+            continue
+        room = slot.room(concurrency)
+        if room == "idle" and (least is None or chunks < fewest):
+            least, fewest = worker, chunks
+        elif room == "behind":
+            behind = worker
+    return least or behind

@@ -1,6 +1,7 @@
 """The HTTP server's life: its address is had before anything is made, and its streams end before it stops."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 from types import FrameType
@@ -10,6 +11,9 @@ from uvicorn.server import Server as HttpServer
 
 from app.domain.errors import ServiceError
 from app.service.jobs import Jobs
+
+DATE_SECONDS = 1.0
+"""How often what answers say of the time is made anew."""
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,7 @@ class Server(HttpServer):
         super().__init__(config)
         self._jobs = jobs
         self._failure: BaseException | None = None
+        self._ending = asyncio.Event()
 
     def serve_on(self, listener: socket.socket) -> None:
         """Run until told to stop.  Raises what `fail` was told."""
@@ -45,8 +50,8 @@ class Server(HttpServer):
     def fail(self, failure: BaseException) -> None:
         """Stop, for this reason."""
         self._failure = failure
-        self._jobs.close()
         self.should_exit = True
+        self._end()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -57,5 +62,16 @@ class Server(HttpServer):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if hasattr(self, "_loop"):
-            self._loop.call_soon_threadsafe(self._jobs.close)
+            self._loop.call_soon_threadsafe(self._end)
         super().handle_exit(sig, frame)
+
+    async def main_loop(self) -> None:
+        """Until it should exit; uvicorn's own looks ten times a second whether it should."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DATE_SECONDS):
+                    await self._ending.wait()
+
+    def _end(self) -> None:
+        self._jobs.close()
+        self._ending.set()
