@@ -184,7 +184,7 @@ class Slot:
 
     def received(self, frame: Frame, now: float) -> None:
         """The worker reports.  ProtocolError if it has no such chunk."""
-        given = next((g for g in self._given.values() if g.chunk.id & WIRE_ID == frame.chunk_id), None)
+        given = self._given.get(frame.chunk_id) or self._of_wire_id(frame.chunk_id)
         if given is None:
             raise ProtocolError("a report of a chunk that this worker does not have")
         chunk_id = given.chunk.id
@@ -207,6 +207,10 @@ class Slot:
                 self._done(given, frame, now)
             case _:
                 raise ProtocolError(f"a worker does not send {frame.kind.name}")
+
+    def _of_wire_id(self, wire_id: int) -> _Given | None:
+        """The chunk of which so much of its id travels, where that is not all."""
+        return next((given for given in self._given.values() if given.chunk.id & WIRE_ID == wire_id), None)
 
     def _done(self, given: _Given, frame: Frame, now: float) -> None:
         del self._given[given.chunk.id]

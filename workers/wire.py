@@ -43,7 +43,7 @@ class Kind(IntEnum):
     PROGRESS = 21
 
 
-_KINDS = frozenset(Kind)
+_KINDS = {int(kind): kind for kind in Kind}
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ class Frame(msgspec.Struct, frozen=True):
 
     def buffers(self) -> list[bytes | bytearray]:
         """What to send, in this order."""
-        length = len(self.body) + sum(map(len, self.more))
+        length = len(self.body) + (sum(map(len, self.more)) if self.more else 0)
         header = HEADER.pack(
             len(self.head),
             length,
@@ -69,7 +69,9 @@ class Frame(msgspec.Struct, frozen=True):
             self.count,
             self.failed,
         )
-        return [header + self.head, *(part for part in (self.body, *self.more) if part)]
+        if self.more:
+            return [header + self.head, *(part for part in (self.body, *self.more) if part)]
+        return [header + self.head, self.body] if self.body else [header + self.head]
 
 
 class ProtocolError(Exception):
@@ -105,7 +107,7 @@ class FrameReader:
         elif len(parts) > 1:
             buffer = b"".join(parts)
         while (length := self._length(buffer, position)) <= len(buffer) - position:
-            yield _frame(memoryview(buffer)[position : position + length], [])
+            yield _frame_at(buffer, position, length)
             position += length
         self._need = length
         rest = buffer[position:]
@@ -129,13 +131,20 @@ def _has_head(start: bytes) -> bool:
     return len(start) >= HEADER.size + length
 
 
-def _frame(start: bytes | memoryview, rest: Sequence[bytes | memoryview]) -> Frame:
+def _frame_at(buffer: bytes, position: int, length: int) -> Frame:
+    """The frame that stands there, and is so long."""
+    head, _, kind, chunk_id, first, count, failed = HEADER.unpack_from(buffer, position)
+    start = position + HEADER.size
+    body = buffer[start + head : position + length]
+    return Frame(_KINDS[kind], body, chunk_id, first, count, failed, buffer[start : start + head])
+
+
+def _frame(start: bytes, rest: Sequence[bytes | memoryview]) -> Frame:
     """The frame of these parts, the first of which has its header and its head."""
     length, _, kind, chunk_id, first, count, failed = HEADER.unpack_from(start)
-    start = memoryview(start)[HEADER.size :]
-    return Frame(
-        Kind(kind), b"".join((start[length:], *rest)), chunk_id, first, count, failed, bytes(start[:length])
-    )
+    after = memoryview(start)[HEADER.size :]
+    body = b"".join((after[length:], *rest))
+    return Frame(_KINDS[kind], body, chunk_id, first, count, failed, bytes(after[:length]))
 
 
 SLOT_BYTES = 64

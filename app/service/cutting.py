@@ -4,7 +4,7 @@ Invariant: items, members and refusals are those of the body as a whole, whereve
 here holds the loop for longer than a slice takes, whatever is sent.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -226,8 +226,13 @@ def members_of(text: bytes, item_bytes_max: int, bytes_max: Mapping[str, int]) -
     return Members(values, values.pop("items", None))
 
 
-def _may_repeat(text: bytes, names: Iterable[str]) -> bool:
-    """Whether one of these may be the name of several members, of which a decoder shows the last."""
+def _may_repeat(text: bytes, names: Collection[str]) -> bool:
+    """Whether one of these may be the name of several members, of which a decoder shows the last.
+
+    Each member has a colon: if there are no more colons than names, there are no more members either.
+    """
+    if text.count(b":") <= len(names):
+        return False
     return b"\\" in text or any(text.count(b'"%b"' % name.encode()) > 1 for name in names)
 
 

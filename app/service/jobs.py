@@ -149,7 +149,7 @@ class Jobs:
             return earlier
         job = self._job(draft, sum(block.count for block in blocks))
         lines = [block.lines for block in blocks]
-        files = await named_in(*lines, json.dumps(draft.params).encode() if draft.params else b"")
+        files = await named_in(*lines, *([json.dumps(draft.params).encode()] if draft.params else ()))
         await self._sight.check_files(self.task(draft.task), files)
         async with self.quotas.job() as taking:
             await taking.add(job.counts.total, sum(map(len, lines)))

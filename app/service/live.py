@@ -197,6 +197,8 @@ class LiveJob(Watched):
     @property
     def next_alone(self) -> bool:
         """Whether the next item is to run with nothing beside it."""
+        if not self.troubles:
+            return False
         index = self.again[0] if self.again else self.todo[0][0] if self.todo else None
         trouble = self.troubles.get(index) if index is not None else None
         return trouble is not None and trouble.alone
