@@ -17,6 +17,8 @@ from workers.blackbox import BlackBox
 from workers.slot import Slot
 from workers.wire import SOCKET_BUFFER_BYTES, Frame, FrameReader
 
+SMALL_BYTES = 16 << 10
+"""What most reports fit in.  For a larger buffer memory is mapped, and given back, each time."""
 READ_BYTES = 256 << 10
 VECTORS_MAX = 64
 """Parts of frames that are sent in one call."""
@@ -94,8 +96,12 @@ class Worker:
 
     def receive(self) -> Iterator[Frame]:
         """One helping of what it wrote; nothing if there is nothing, EOFError at the end of the stream."""
+        more = b""
         try:
-            data = self._connection.recv(READ_BYTES)
+            data = self._connection.recv(SMALL_BYTES)
+            if len(data) == SMALL_BYTES:
+                with contextlib.suppress(BlockingIOError, ConnectionResetError):  # there is a next time
+                    more = self._connection.recv(READ_BYTES)
         except BlockingIOError:
             return
         except ConnectionResetError:
@@ -104,6 +110,8 @@ class Worker:
             self.stop_reading()
             raise EOFError
         yield from self._reader.feed(data)
+        if more:
+            yield from self._reader.feed(more)
 
     def readable(self) -> bool:
         """Whether there is more to `receive`, or the end."""
