@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Mapping
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -139,12 +140,13 @@ async def list_jobs(
     """Jobs, newest first."""
     position = None if cursor is None else cursors.parsed(cursor)
     views = await context.jobs.list(store.Query(limit + 1, status, task, q, position))
-    next_cursor = cursors.after(views[limit - 1].job) if len(views) > limit else None
-    documents = []
-    for number, view in enumerate(views[:limit], start=1):
+    documents, last = [], None
+    for number, view in enumerate(islice(views, limit), start=1):
         documents.append(msgspec.Raw(msgspec.json.encode(job_document(view))))
+        last = view.job
         if number % SHOWN_AT_ONCE == 0:
             await asyncio.sleep(0)
+    next_cursor = cursors.after(last) if last and next(views, None) else None
     document = {"jobs": documents, "next_cursor": next_cursor}
     headers = {}
     if next_cursor:

@@ -117,6 +117,10 @@ class Counts(msgspec.Struct, frozen=True):
         """Items with a result: lines in the log."""
         return self.succeeded + self.failed
 
+    def lines(self, outcome: str | None) -> int:
+        """How many lines of the log have this outcome, `succeeded` or `failed`, or any."""
+        return {"succeeded": self.succeeded, "failed": self.failed}.get(outcome or "", self.done)
+
 
 def runs_otherwise(before: Options, after: Options) -> bool:
     """Whether items that are with a worker and have not begun would be sent otherwise now."""

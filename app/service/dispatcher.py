@@ -21,7 +21,7 @@ from app.domain.clock import Clock
 from app.domain.engine import Chunk, Engine, PoolName, Room
 from app.domain.errors import ServiceError, UnknownTask, problem, problem_of
 from app.domain.halt import Receipt, reason
-from app.domain.item import Block, failure_line, holes, key_of
+from app.domain.item import Block, failure_line, key_of
 from app.domain.job import Event, Job, Status, runs_otherwise, step
 from app.domain.retry import backoff_seconds, runs_again
 from app.domain.store import JobStore, Note
@@ -31,6 +31,7 @@ from app.service.deadlines import Deadlines
 from app.service.feed import Bell
 from app.service.items import ItemCache
 from app.service.live import LiveJob
+from app.service.resuming import resume
 from app.service.scheduler import Scheduler
 from app.service.writer import Writer
 
@@ -54,8 +55,9 @@ class Dispatcher:
         self._engine = engine
         self._clock = clock
         self._items = ItemCache(store)
-        self.scheduler = Scheduler(engine, self._items, self._resume, self.pump, clock)
-        self._chunks: dict[int, LiveJob] = {}
+        self.scheduler = Scheduler(engine, self._items, partial(resume, store), self.pump, clock)
+        self.chunks: dict[int, LiveJob] = {}
+        """Whose chunks these are; each is with a worker."""
         self._writer = Writer(store, clock, self._stored)
         self.stored, self.touch = self._writer.stored, self._writer.touch
         self._deadlines = Deadlines(clock, partial(self._halt, why=Event.TIMED_OUT))
@@ -93,19 +95,13 @@ class Dispatcher:
         self._writer.start()
         self.pump()
 
-    async def _resume(self, live: LiveJob) -> None:
-        """Find out which items of a job of before the restart have no result, and what befell them."""
-        notes = await self._store.notes(live.job.id)
-        done = await self._store.done_ranges(live.job.id)
-        live.resume(holes(live.job.counts.total, done), notes)
-
     async def drain(self, seconds: float) -> None:
         """Start nothing new, and give what runs this long to end."""
         self._accepting = False
-        for chunk_id in self._chunks:  # after the items that run, none: the rest can run after the next start
+        for chunk_id in self.chunks:  # after the items that run, none: the rest can run after the next start
             self._engine.recall(chunk_id)
         deadline = self._clock.monotonic() + seconds
-        while self._chunks and (left := deadline - self._clock.monotonic()) > 0:
+        while self.chunks and (left := deadline - self._clock.monotonic()) > 0:
             await self.bell.wait(self.bell.rings, left)
 
     async def stop(self) -> None:
@@ -205,7 +201,7 @@ class Dispatcher:
             workers = self._engine.size(pool)
             while found := self.scheduler.next(pool, workers, partial(self._room, pool)):
                 live, chunk = found
-                self._chunks[chunk.id] = live
+                self.chunks[chunk.id] = live
                 self._engine.run(chunk, pool)
                 if live.job.status is Status.QUEUED:
                     self._started(live)
@@ -221,12 +217,12 @@ class Dispatcher:
     def part(
         self, chunk_id: int, first: int, count: int, failed: int, lines: bytes, files: Sequence[str]
     ) -> None:
-        live = self._chunks[chunk_id]
+        live = self.chunks[chunk_id]
         live.out -= count
         self._log(live, first, count, failed, lines, files)
 
     def unlucky(self, chunk_id: int, index: int, error: Mapping[str, Any]) -> None:
-        live = self._chunks[chunk_id]
+        live = self.chunks[chunk_id]
         live.out -= 1
         trouble = live.trouble(index)
         trouble.attempts += 1
@@ -234,18 +230,18 @@ class Dispatcher:
         self._try_again(live, index, trouble.attempts)
 
     def printed(self, chunk_id: int, index: int, text: str) -> None:
-        live = self._chunks[chunk_id]
+        live = self.chunks[chunk_id]
         if len(text) <= live.log_chars_left:
             live.log_chars_left -= len(text)
             self._note(live, index, log=text)
 
     def progress(self, chunk_id: int, index: int, share: float, message: str) -> None:
-        live = self._chunks[chunk_id]
+        live = self.chunks[chunk_id]
         live.progress[index] = (share, message)
         live.ring()
 
     def ended(self, chunk_id: int, stop: int, seconds: float) -> None:
-        live = self._chunks.pop(chunk_id)
+        live = self.chunks.pop(chunk_id)
         chunk = live.chunks.pop(chunk_id)
         if stop > chunk.first:
             live.took(stop - chunk.first, seconds)
@@ -254,14 +250,14 @@ class Dispatcher:
         self._through(live, chunk, seconds, chunk.first + chunk.count - stop)
 
     def recalled(self, chunk_id: int, stop: int) -> None:
-        live = self._chunks[chunk_id]
+        live = self.chunks[chunk_id]
         chunk = live.chunks[chunk_id]
         count = live.take_back(chunk, stop)
         self.scheduler.recalled(live, chunk, count)
         self._writer.touch(live)
 
     def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:
-        live = self._chunks.pop(chunk_id)
+        live = self.chunks.pop(chunk_id)
         chunk = live.chunks.pop(chunk_id)
         stop = chunk.first + chunk.count
         live.out -= stop - first

@@ -40,7 +40,7 @@ class Figures:
         return Snapshot(
             {status: jobs.get(status, 0) for status in Status},
             self._dispatcher.waiting_items(),
-            sum(live.out for live in self._dispatcher.live.values()),
+            sum(live.out for live in set(self._dispatcher.chunks.values())),
             self._dispatcher.stored,
             self._dispatcher.bytes_unwritten,
             self._dispatcher.trouble is not None,

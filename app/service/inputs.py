@@ -24,6 +24,8 @@ PIECE_BYTES = 64 << 10
 """Lines are handed on in pieces of at least about this."""
 PAGE_BYTES = 256 << 10
 PAGE_RANGES = 1_000
+RANGES_AT_ONCE = 250
+"""Before others have the loop."""
 
 Select = Literal["all", "failed", "succeeded", "cancelled", "unfinished"]
 
@@ -59,7 +61,11 @@ class Inputs:
         parts: list[bytes] = []
         size = 0
         reader: BlockReader | None = None
+        number = 0
         async for first, stop in self._ranges(job, selection):
+            number += 1
+            if number % RANGES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             while first < stop:
                 if reader is None or first not in reader:
                     reader = await self._reader(job, first)

@@ -6,7 +6,7 @@ Invariant: what a caller was told was accepted is stored; what a caller does not
 import asyncio
 import copy
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from app.domain.engine import Engine
 from app.domain.errors import Conflict, Gone, Invalid, Unavailable, UnknownTask
 from app.domain.guess import closest
 from app.domain.halt import Receipt
-from app.domain.item import Block, Outcome, Page, View
+from app.domain.item import Block, Page, View
 from app.domain.job import Counts, Event, Job, Options, Status, kept_seconds, step
 from app.domain.store import Extent, JobStore, Query
 from app.service.admission import Admission, Limits
@@ -288,12 +288,14 @@ class Jobs:
 
     def chunk_ids(self) -> set[int]:
         """What is with a worker right now."""
-        return self._sight.chunk_ids()
+        caller, chunks = self._sight.caller, self._dispatcher.chunks
+        return {chunk_id for chunk_id, live in chunks.items() if caller.sees(live.job.submitted_by)}
 
-    async def list(self, query: Query) -> Sequence[JobView]:
+    async def list(self, query: Query) -> Iterator[JobView]:
+        """Jobs, each as it is when it is taken: to look at a thousand takes a while."""
         jobs = await self._store.list_jobs(replace(query, submitted_by=self._sight.caller.sees_only))
-        live = self._dispatcher.live
-        return [self._view(live[job.id]) if job.id in live else self._at_rest(job) for job in jobs]
+        found = [(job, self._dispatcher.live.get(job.id)) for job in jobs]
+        return (self.view(live) if live else self._at_rest(job) for job, live in found)
 
     async def wait(self, job_id: str, seconds: float) -> JobView:
         """The job once it has finished, or as it is after the time, or when the service is asked to stop."""
@@ -326,7 +328,7 @@ class Jobs:
         NotFound or Gone if the job has gone: else a reader would take that for the end of its results.
         """
         live = self._sight.live(job_id)
-        if live is not None and after >= _lines(live.job.counts, view.outcome):
+        if live is not None and after >= live.job.counts.lines(view.outcome):
             return Page(b"", after, 0)
         settled = live is None
         page = await self._store.read_results(
@@ -388,13 +390,3 @@ class Jobs:
 
     def _at_rest(self, job: Job, recent: Recent | None = None) -> JobView:
         return JobView(job, job.counts, ticket=self._sight.ticket(job.id), recent=recent)
-
-
-def _lines(counts: Counts, outcome: Outcome | None) -> int:
-    """How many lines a log of these counts has of the outcome."""
-    match outcome:
-        case "succeeded":
-            return counts.succeeded
-        case "failed":
-            return counts.failed
-    return counts.done

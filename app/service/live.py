@@ -20,7 +20,6 @@ from app.domain.item import Segment
 from app.domain.job import Counts, Event, Job, Status, kept_seconds, step
 from app.domain.patience import Patience
 from app.domain.retry import Trouble
-from app.domain.store import Note
 from app.domain.suspicion import Suspects
 from app.service.changes import Changes
 from app.service.feed import Watched
@@ -203,17 +202,20 @@ class LiveJob(Watched):
         trouble = self.troubles.get(index) if index is not None else None
         return trouble is not None and trouble.alone
 
-    def resume(self, todo: Sequence[tuple[int, int]], notes: Sequence[Note]) -> None:
-        """These ranges of items have no result yet, and this befell them: nothing of it is charged again."""
+    def resume(
+        self, total: int, number: int, todo: Sequence[tuple[int, int]], troubles: dict[int, Trouble]
+    ) -> None:
+        """Of the first `total` items so many wait: these ranges, and those with troubles, each to run by itself.
+
+        What befell those is not charged again.
+        """
         if self.halt is not None:
             return
-        assert sum(stop - first for first, stop in todo) == self._waiting, "counts are what the log says"
-        self.todo = deque(todo)
+        assert number + self.job.counts.total - total == self._waiting, "counts are what the log says"
+        self.todo, self.again, self.troubles = deque(todo), deque(troubles), troubles
+        if total < self.job.counts.total:  # it has grown since
+            self.todo.append((total, self.job.counts.total))
         self.resumed = True
-        for note in notes:
-            if note.error is not None and self.single_out(note.index):
-                self.trouble(note.index).attempts += 1
-                self.trouble(note.index).deaths += note.death
 
     def grow(self, count: int) -> None:
         """So many more items are stored, and wait."""
@@ -278,19 +280,6 @@ class LiveJob(Watched):
             return
         self.again.append(index)
         self._waiting += 1
-
-    def single_out(self, index: int) -> bool:
-        """Let a waiting item run by itself, since it has failed before; whether it waits at all."""
-        place = next((n for n, (first, stop) in enumerate(self.todo) if first <= index < stop), None)
-        if place is None:
-            return index in self.again
-        first, stop = self.todo[place]
-        del self.todo[place]
-        for rest in ((index + 1, stop), (first, index)):
-            if rest[0] < rest[1]:
-                self.todo.insert(place, rest)
-        self.again.append(index)
-        return True
 
     def postpone(self, index: int) -> None:
         """The item waits until `due`."""

@@ -31,6 +31,8 @@ SHORT_SECONDS = 0.010
 ASSUMED_SECONDS = 0.001
 """What an item is taken to cost before one has been measured."""
 
+ASIDE_AT_ONCE = 100
+"""Of jobs whose task may start nothing now, before others have the loop."""
 LOADS_MAX = 16
 """Jobs that are read at the same time, so that a restart with many does not read them all at once."""
 
@@ -84,9 +86,13 @@ class Scheduler:
 
         If there is no room for the job whose turn it is, nobody else is served: its room would never come.
         """
-        share = self._shares[pool]
+        share, aside = self._shares[pool], 0
         while (live := share.first()) is not None:
             if (allowed := self._throttles.allowed(live)) == 0:
+                if aside == ASIDE_AT_ONCE:
+                    asyncio.get_running_loop().call_soon(self._on_change)
+                    return None
+                aside += 1
                 self._step_aside(live)
                 self._throttles.wait(live)
                 continue

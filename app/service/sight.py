@@ -28,11 +28,6 @@ class Sight:
         live = self.all_live.get(job_id)
         return live if live and self.caller.sees(live.job.submitted_by) else None
 
-    def chunk_ids(self) -> set[int]:
-        """What workers have of these jobs."""
-        seen = (live for live in self.all_live.values() if self.caller.sees(live.job.submitted_by))
-        return {chunk_id for live in seen for chunk_id in live.chunks}
-
     async def job(self, job_id: str) -> Job | None:
         job = await self.anybodys_job(job_id)
         return job if job and self.caller.sees(job.submitted_by) else None

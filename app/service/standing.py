@@ -28,7 +28,8 @@ class Standing:
 
 @dataclass(slots=True)
 class _Order:
-    places: dict[LiveJob, int] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
+    """By job id: a job that ends meanwhile is to be freed, with what is in memory of its log."""
     at: float = float("-inf")
 
 
@@ -46,7 +47,8 @@ class Standings:
         if live not in share:
             return None
         order, now = self._orders[live.pool], self._clock.monotonic()
-        if live not in order.places or now - order.at > FRESH_SECONDS:
-            order.places = {party: place for place, party in enumerate(share.order())}
+        job_id = live.job.id
+        if job_id not in order.places or now - order.at > FRESH_SECONDS:
+            order.places = {party.job.id: place for place, party in enumerate(share.order())}
             order.at = now
-        return Standing(order.places[live], len(share) - 1, share.part(live))
+        return Standing(order.places[job_id], len(share) - 1, share.part(live))

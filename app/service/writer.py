@@ -30,6 +30,8 @@ PAUSE_SECONDS = 0.100
 """From one write to the next, if all that waits are some more results of jobs that go on."""
 PAUSE_BYTES_MAX = 256 << 10
 """More results than this do not wait for others."""
+JOBS_MAX = 200
+"""Whose state is written at once; those that remain follow, and others have the loop between."""
 RETRY_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 5.0
 """How long a caller waits for its change to be stored."""
@@ -59,6 +61,14 @@ class _Batch:
             self.jobs | later.jobs,
             self.unanswered + later.unanswered,
         )
+
+    def parted(self) -> tuple["_Batch", "_Batch"]:
+        """What is to be written first, and the rest, which is written before anybody is answered."""
+        if len(self.jobs) <= JOBS_MAX:
+            return self, _Batch()
+        jobs = list(self.jobs.items())
+        first = _Batch(self.segments, self.notes, self.files, dict(jobs[:JOBS_MAX]))
+        return first, _Batch(jobs=dict(jobs[JOBS_MAX:]), unanswered=self.unanswered)
 
 
 @dataclass(slots=True)
@@ -201,7 +211,9 @@ class Writer:
 
     async def _write(self) -> None:
         """Write all that waits in one transaction, then tell everybody."""
-        batch, self._waiting = self._waiting, _Batch()
+        batch, self._waiting = self._waiting.parted()
+        if self._waiting.jobs:
+            self._wake.set()
         self._wrote_at = self._clock.monotonic()
         try:
             by_job: dict[str, list[Segment]] = {}

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from app.domain import item, retry
-from app.service import dispatcher, jobs, live, writer
+from app.service import dispatcher, jobs, live, resuming, writer
 from app.stores.memory import MemoryStore
 from tests.simulation.world import World
 
@@ -63,7 +63,7 @@ def items_of_a_chunk_that_was_recalled_run_again(patch: pytest.MonkeyPatch) -> N
         dispatcher.Dispatcher,
         "ended",
         lambda self, chunk_id, stop, seconds: real(
-            self, chunk_id, max(stop - 1, self._chunks[chunk_id].chunks[chunk_id].first), seconds
+            self, chunk_id, max(stop - 1, self.chunks[chunk_id].chunks[chunk_id].first), seconds
         ),
     )
 
@@ -82,7 +82,7 @@ def items_that_were_taken_back_are_counted_as_still_there(patch: pytest.MonkeyPa
 
 @mistake
 def a_restart_begins_every_job_anew(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(dispatcher, "holes", lambda total, done: [(0, total)])
+    patch.setattr(resuming, "holes", lambda total, done: [(0, total)])
 
 
 @mistake
@@ -90,7 +90,7 @@ def a_restart_skips_an_item(patch: pytest.MonkeyPatch) -> None:
     def holes(total: int, done: Any) -> list[tuple[int, int]]:
         return [(first + 1, stop) for first, stop in item.holes(total, done)]
 
-    patch.setattr(dispatcher, "holes", holes)
+    patch.setattr(resuming, "holes", holes)
 
 
 @mistake

@@ -13,29 +13,6 @@ def a_live_job(total: int) -> LiveJob:
     return LiveJob(a_job(total=total), [(0, total)], "cpu", 1, now=0.0)
 
 
-@pytest.mark.parametrize("index", [0, 3, 9])
-def test_an_item_that_failed_before_a_restart_runs_by_itself(index: int) -> None:
-    """It is taken out of its range, which keeps the rest."""
-    live = a_live_job(10)
-
-    assert live.single_out(index)
-
-    assert live.next_items(workers=2) == (index, 1)
-    assert list(live.again) == [index]
-    assert sorted(i for first, stop in live.todo for i in range(first, stop)) == [
-        i for i in range(10) if i != index
-    ]
-    assert live.waiting == 10
-
-
-def test_an_item_with_a_result_is_not_singled_out() -> None:
-    """What is noted of its attempts is history."""
-    live = LiveJob(a_job(total=10), [(5, 10)], "cpu", 1, now=0.0)
-
-    assert not live.single_out(2)
-    assert list(live.again) == []
-
-
 def test_an_item_that_is_to_run_alone_does_so_wherever_it_waits() -> None:
     """Also when it came back from a worker that left through no fault of its own."""
     live = a_live_job(3)

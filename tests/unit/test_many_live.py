@@ -1,10 +1,19 @@
 """What concerns all unfinished jobs at once, however many there are."""
 
 import asyncio
+import gc
+from collections.abc import Sequence
+from typing import Any
 
+from app.domain.job import Job, Options, Status
 from app.service.control import RUNG_AT_ONCE, Control
+from app.service.deadlines import OVER_AT_ONCE, Deadlines
 from app.service.live import LiveJob
+from app.service.scheduler import ASIDE_AT_ONCE
+from app.service.writer import JOBS_MAX
+from app.stores.memory import MemoryStore
 from tests.builders import a_job
+from tests.simulation.scheduled import Scheduled, scheduled
 from tests.unit.crowd import Service, told
 
 JOBS = 3 * RUNG_AT_ONCE
@@ -55,3 +64,102 @@ def test_the_end_of_the_service_is_no_change_of_its_jobs() -> None:
         assert service.dispatcher.changes.number == before
 
     told(story)
+
+
+def test_jobs_whose_time_is_over_together_end_with_turns_for_others() -> None:
+    """Each of them once, and none whose limit was taken away meanwhile."""
+    lives = [
+        LiveJob(a_job(f"j{n}", options=Options(job_timeout_seconds=1.0)), [(0, 3)], "cpu", 1, now=0.0)
+        for n in range(3 * OVER_AT_ONCE)
+    ]
+    turns: list[list[LiveJob]] = [[]]
+
+    async def story(service: Service) -> None:
+        loop = asyncio.get_running_loop()
+
+        def over(live: LiveJob) -> None:
+            if not turns[-1]:
+                loop.call_soon(turns.append, [])
+            turns[-1].append(live)
+
+        deadlines = Deadlines(service.clock, over)
+        for live in lives:
+            deadlines.set(live)
+        deadlines.forget(lives[0])
+        await asyncio.sleep(3600.0)
+
+    told(story)
+
+    assert max(map(len, turns)) == OVER_AT_ONCE
+    assert sorted(live.job.id for turn in turns for live in turn) == sorted(live.job.id for live in lives[1:])
+
+
+class _Counting(MemoryStore):
+    """Knows how many jobs were written at once, which takes a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[int] = []
+
+    async def append_results(self, segments: Sequence[Any], jobs: Sequence[Job], *rest: Any) -> None:
+        self.written.append(len(jobs))
+        await asyncio.sleep(0.001)
+        await super().append_results(segments, jobs, *rest)
+
+
+def test_the_state_of_many_jobs_is_stored_in_parts() -> None:
+    """Who changed one of them is answered when all are stored."""
+    store = _Counting()
+
+    async def story(service: Scheduled) -> None:
+        service.dispatcher.paused_pools.add("cpu")
+        lives = [await service.submit(1.0) for _ in range(2 * JOBS_MAX + 1)]
+        cancels = [asyncio.ensure_future(service.dispatcher.cancel(live)) for live in lives]
+        await asyncio.wait(cancels, return_when=asyncio.FIRST_COMPLETED)
+        assert {job.status for job in store.jobs()} == {Status.CANCELLED}
+        await asyncio.gather(*cancels)
+
+    scheduled(story, store)
+
+    assert sum(store.written) >= 2 * JOBS_MAX + 1
+    assert max(store.written) == JOBS_MAX
+
+
+def test_jobs_that_their_task_holds_up_step_aside_with_turns_for_others() -> None:
+    """All of them, in the end; but for the one that it lets go."""
+    number = 3 * ASIDE_AT_ONCE
+    aside: list[int] = []
+
+    async def story(service: Scheduled) -> None:
+        dispatcher = service.dispatcher
+        dispatcher.paused_pools.add("cpu")
+        lives = [await service.submit(1e9) for _ in range(number)]
+        dispatcher.paused_pools.clear()
+        dispatcher.pump()
+        for _ in range(5):
+            aside.append(sum(dispatcher.scheduler.limit(live) is not None for live in lives))
+            await asyncio.sleep(0)
+
+    scheduled(story, work={"starts_per_second": 0.001})
+
+    assert aside[0] == ASIDE_AT_ONCE
+    assert aside[-1] == number - 1
+
+
+def test_a_job_that_has_ended_is_nowhere_in_memory() -> None:
+    """Also if somebody looked where it stood among others."""
+    left: list[LiveJob] = []
+
+    async def story(service: Scheduled) -> None:
+        running = [await service.submit(1e9) for _ in range(20)]
+        job = await service.submit(1.0)
+        assert service.dispatcher.scheduler.queue_position(job)
+        await service.dispatcher.cancel(job)
+        del job
+        gc.collect()
+        left.extend(found for found in gc.get_objects() if isinstance(found, LiveJob) and found.halt)
+        assert running
+
+    scheduled(story)
+
+    assert left == []
