@@ -30,6 +30,8 @@ SHORT_SECONDS = 0.010
 """Behind a chunk of less than this another may be sent, so that its worker never waits."""
 ASSUMED_SECONDS = 0.001
 """What an item is taken to cost before one has been measured."""
+USUAL_WEIGHT = 0.4
+"""Of what an item of a task took last, in what one usually takes."""
 
 ASIDE_AT_ONCE = 100
 """Of jobs whose task may start nothing now, before others have the loop."""
@@ -63,6 +65,8 @@ class Scheduler:
         self._on_change = on_change
         self._chunk_ids = 0
         self._charged: dict[int, float] = {}
+        self._usual: dict[str, float] = {}
+        """Seconds that an item took lately, by task."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._throttles = Throttles(engine.tasks, clock, self.refresh, on_change)
         self._standings = Standings(self._shares, clock)
@@ -108,7 +112,7 @@ class Scheduler:
                 continue
             seconds = self._company.chunk_seconds(pool, len(share), self._clock.monotonic())
             first, count = live.next_items(workers, seconds)
-            if there_is == "behind" and not _is_short(live.chunker.estimate(count)):
+            if there_is == "behind" and not self._is_short(live, count):
                 self._no_room(pool, live)
                 return None
             if live.reader is None or first not in live.reader:
@@ -158,6 +162,8 @@ class Scheduler:
         What its job was charged is corrected, if it is known better now.
         """
         self._company.ended(live.pool, chunk)
+        if seconds is not None and unstarted < chunk.count:
+            self._took(live.job.task, seconds / (chunk.count - unstarted))
         charged = self._charged.pop(chunk.id, 0.0)
         if seconds is not None:
             self._charge(live, seconds - charged)
@@ -195,7 +201,7 @@ class Scheduler:
             attempt=trouble.attempts + 1 if trouble else 1,
             max_attempts=options.max_attempts,
             key_field=options.key_field,
-            short=_is_short(estimate),
+            short=self._is_short(live, count),
             long=estimate is not None and min(seconds, estimate) > TARGET_SECONDS,
             concurrency=live.concurrency,
             alone=trouble is not None and trouble.alone,
@@ -210,6 +216,21 @@ class Scheduler:
         self._throttles.started(live, count)
         self.refresh(live)
         return chunk
+
+    def _is_short(self, live: LiveJob, count: int) -> bool:
+        """Whether so many items will not take long: as those of the job did, or, if it is new, others of its task.
+
+        Of jobs of one item each, what one takes is never known otherwise.
+        """
+        estimate = live.chunker.estimate(count)
+        if estimate is None:
+            estimate = self._usual.get(live.job.task, SHORT_SECONDS) * count
+        return estimate < SHORT_SECONDS
+
+    def _took(self, task: str, seconds: float) -> None:
+        """An item of the task took so long.  That it takes longer is believed at once, that it takes less by and by."""
+        usual = self._usual.get(task, seconds)
+        self._usual[task] = max(seconds, usual + USUAL_WEIGHT * (seconds - usual))
 
     def _charge(self, live: LiveJob, seconds: float) -> None:
         share = self._shares[live.pool]
@@ -288,7 +309,3 @@ class Scheduler:
 
 def _weight(live: LiveJob) -> float:
     return WEIGHTS[live.job.options.priority]
-
-
-def _is_short(estimate: float | None) -> bool:
-    return estimate is not None and estimate < SHORT_SECONDS
