@@ -23,6 +23,8 @@ HEAD_START_SECONDS = 0.1
 has just come should not wait for these."""
 
 K = TypeVar("K", bound=Hashable)
+Turn = tuple[float, int]
+"""Virtual time, and a number that no other party has."""
 
 
 class FairShare(Generic[K]):
@@ -38,7 +40,7 @@ class FairShare(Generic[K]):
         """Virtual."""
         self._serials: dict[K, int] = {}
         self._by_serial: dict[int, K] = {}
-        self._heap: list[tuple[float, int]] = []
+        self._heap: list[Turn] = []
         """(virtual time, serial); an entry whose serial is no party's any more is stale."""
         self._serial = 0
         self._clock = 0.0
@@ -97,9 +99,13 @@ class FairShare(Generic[K]):
             heapq.heappop(self._heap)
         return None
 
-    def order(self) -> list[K]:
-        """All parties, as they would be served if nobody was charged anything.  O(n log n)."""
-        return [self._by_serial[serial] for _, serial in sorted(self._entries())]
+    def order(self) -> list[Turn]:
+        """Everybody's turn, as they would be served if nobody was charged anything.  O(n log n)."""
+        return sorted(self._entries())
+
+    def turn(self, party: K) -> Turn:
+        """That of the party, which is here: the lesser is served first."""
+        return self._times[party], self._serials[party]
 
     def part(self, party: K) -> float:
         """Which part of all worker time the party is due, as long as the same parties want some."""
@@ -117,6 +123,6 @@ class FairShare(Generic[K]):
             self._heap = list(self._entries())
             heapq.heapify(self._heap)
 
-    def _entries(self) -> Iterator[tuple[float, int]]:
+    def _entries(self) -> Iterator[Turn]:
         """As they stand in the heap, of the parties that are here."""
         return zip(self._times.values(), self._serials.values(), strict=True)

@@ -1,17 +1,24 @@
 """Where a job stands among those that want workers.
 
-Invariant: looked up by any number of readers, it costs the sorting of a pool's jobs a few times a second at most.
+How it works: the turns of all are sorted, and for a while, others are looked up among these.  Who is not there yet is
+put there: each submission is told its place, and ten thousand may come one after the other.
+
+Invariant: looked up by any number of readers, it costs the sorting of a pool's jobs a few times a second at most,
+unless these are few.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.domain.clock import Clock
-from app.domain.share import FairShare
+from app.domain.share import FairShare, Turn
 from app.service.live import LiveJob
 
 FRESH_SECONDS = 0.2
 """How long an order that was looked up is good enough."""
+FEW = 100
+"""So many are sorted each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +35,7 @@ class Standing:
 
 @dataclass(slots=True)
 class _Order:
-    places: dict[str, int] = field(default_factory=dict)
-    """By job id: a job that ends meanwhile is to be freed, with what is in memory of its log."""
+    turns: list[Turn] = field(default_factory=list)
     at: float = float("-inf")
 
 
@@ -47,8 +53,11 @@ class Standings:
         if live not in share:
             return None
         order, now = self._orders[live.pool], self._clock.monotonic()
-        job_id = live.job.id
-        if job_id not in order.places or now - order.at > FRESH_SECONDS:
-            order.places = {party.job.id: place for place, party in enumerate(share.order())}
-            order.at = now
-        return Standing(order.places[job_id], len(share) - 1, share.part(live))
+        if len(share) <= FEW or now - order.at > FRESH_SECONDS:
+            order.turns, order.at = share.order(), now
+        turn = share.turn(live)
+        ahead = bisect_left(order.turns, turn)
+        if order.turns[ahead : ahead + 1] != [turn]:
+            order.turns.insert(ahead, turn)
+        others = len(share) - 1
+        return Standing(min(ahead, others), others, share.part(live))  # some may have left since

@@ -5,11 +5,15 @@ import gc
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from app.domain.job import Job, Options, Status
+from app.domain.share import FairShare, Turn
 from app.service.control import RUNG_AT_ONCE, Control
 from app.service.deadlines import OVER_AT_ONCE, Deadlines
 from app.service.live import LiveJob
 from app.service.scheduler import ASIDE_AT_ONCE
+from app.service.standing import FEW
 from app.service.writer import JOBS_MAX
 from app.stores.memory import MemoryStore
 from tests.builders import a_job
@@ -163,3 +167,26 @@ def test_a_job_that_has_ended_is_nowhere_in_memory() -> None:
     scheduled(story)
 
     assert left == []
+
+
+def test_who_joins_many_is_told_its_place_without_sorting_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the job, however many have come since they were sorted."""
+    sorted_at: list[int] = []
+    told: list[int | None] = []
+    order = FairShare.order
+
+    def counted(share: FairShare[LiveJob]) -> list[Turn]:
+        sorted_at.append(len(share))
+        return order(share)
+
+    monkeypatch.setattr(FairShare, "order", counted)
+
+    async def story(service: Scheduled) -> None:
+        service.dispatcher.paused_pools.add("cpu")
+        place = service.dispatcher.scheduler.queue_position
+        told.extend([place(await service.submit(1.0)) for _ in range(3 * FEW)])
+
+    scheduled(story)
+
+    assert told == list(range(3 * FEW))
+    assert [number for number in sorted_at if number > FEW] == []
