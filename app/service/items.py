@@ -20,11 +20,14 @@ class ItemCache:
         self._store = store
         self._left = bytes_max
         self._blocks: OrderedDict[tuple[str, int], Block] = OrderedDict()
+        self._firsts: dict[str, tuple[int, ...]] = {}
+        """With which items the blocks of a job begin, by its id."""
 
     def put(self, job_id: str, block: Block) -> None:
         """Keep a block, dropping those not used for longest."""
         self._drop((job_id, block.first))
         self._blocks[job_id, block.first] = block
+        self._firsts[job_id] = (*self._firsts.get(job_id, ()), block.first)
         self._left -= len(block.lines)
         while self._left < 0 and len(self._blocks) > 1:
             self._drop(next(iter(self._blocks)))
@@ -35,8 +38,8 @@ class ItemCache:
 
     def forget(self, job_id: str) -> None:
         """The job is over; another may come under its id."""
-        for key in [key for key in self._blocks if key[0] == job_id]:
-            self._drop(key)
+        for first in self._firsts.get(job_id, ()):
+            self._drop((job_id, first))
 
     async def load(self, job_id: str, index: int) -> Block:
         """Read the block that holds item `index`."""
@@ -48,6 +51,10 @@ class ItemCache:
         block = self._blocks.pop(key, None)
         if block is not None:
             self._left += len(block.lines)
+            job_id, dropped = key
+            self._firsts[job_id] = tuple(first for first in self._firsts[job_id] if first != dropped)
+            if not self._firsts[job_id]:
+                del self._firsts[job_id]
         return block
 
 
