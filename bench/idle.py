@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from bench.conditions import conditions
-from bench.footprint import MIB, first_result
+from bench.footprint import MIB, compile_all, first_result
 from bench.scale import WORKERS
 from bench.server import ROOT, Server, serving
 
@@ -94,6 +94,7 @@ def _rollup(pid: int) -> dict[str, int]:
 def main() -> None:
     """Print all three."""
     print(conditions("bench.idle", ()))
+    compile_all()
     for process, steps in ("serving process", SERVICE), ("zygote", ZYGOTE):
         print(f"{process:<40}{'CPU ms':>8}{'MiB':>8}")
         for what, (seconds, size) in zip(steps, costs([*steps.values()]), strict=True):
