@@ -235,11 +235,11 @@ class SqliteStore:
 
     async def notes(self, job_id: str, index: int | None = None) -> list[Note]:
         where = f"owner = {OWNER}" if index is None else f"owner = {OWNER} AND item = ?"
-        rows = await self._rows(
-            f"SELECT * FROM notes WHERE {where} ORDER BY item, rowid",
-            (job_id,) if index is None else (job_id, index),
+        statement = f"SELECT * FROM notes WHERE {where} ORDER BY item, rowid"
+        values = (job_id,) if index is None else (job_id, index)
+        return await self._database.read(
+            lambda connection: [row_to_note(job_id, row) for row in connection.execute(statement, values)]
         )
-        return [row_to_note(job_id, row) for row in rows]
 
     async def read_results(
         self, job_id: str, view: View, after: int, *, lines_max: int, bytes_max: int, settled: bool

@@ -156,7 +156,7 @@ def test_a_job_of_many_pieces_holds_nobody_up(tmp_path: Path) -> None:
             Segment(job_id, index, 1, 0, number, 0, b'{"index":%d,"output":null}\n' % index)
             for number, index in enumerate(range(0, items, 2))
         ]
-        notes = [Note(job_id, index, 1, began, error) for index in range(1, items, 8)]
+        notes = [Note(job_id, index, 1, began, error) for index in range(1, items, 4)]
         job = replace(
             job, status=Status.RUNNING, started_at=began, counts=Counts(items, succeeded=items // 2)
         )
