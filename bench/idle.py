@@ -30,7 +30,7 @@ SERVICE: Mapping[str, str] = {
 """What the serving process imports, in its order."""
 ZYGOTE: Mapping[str, str] = {
     "interpreter": "",
-    "pydantic, msgspec": "import msgspec, pydantic",
+    "pydantic, msgspec": "from workers.plugins import spare_plugins; spare_plugins(); import msgspec, pydantic",
     "numpy": "import numpy",
     "Pillow": "import PIL.Image",
     "what is ours": "import workers.zygote; from workers.task import discover; [*discover(['workers.tasks'])]",
