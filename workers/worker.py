@@ -20,6 +20,7 @@ from workers.wire import SOCKET_BUFFER_BYTES, Frame, FrameReader
 SMALL_BYTES = 16 << 10
 """What most reports fit in.  For a larger buffer memory is mapped, and given back, each time."""
 READ_BYTES = 256 << 10
+"""What is read at once while there is that much."""
 VECTORS_MAX = 64
 """Parts of frames that are sent in one call."""
 
@@ -59,6 +60,7 @@ class Worker:
         """Whether its stream has not ended."""
         self._connection = connection
         self._reader = FrameReader()
+        self._helping = SMALL_BYTES
         self._outgoing: deque[memoryview] = deque()
         self._pidfd: int | None = None
         self._loop = asyncio.get_running_loop()
@@ -96,12 +98,8 @@ class Worker:
 
     def receive(self) -> Iterator[Frame]:
         """One helping of what it wrote; nothing if there is nothing, EOFError at the end of the stream."""
-        more = b""
         try:
-            data = self._connection.recv(SMALL_BYTES)
-            if len(data) == SMALL_BYTES:
-                with contextlib.suppress(BlockingIOError, ConnectionResetError):  # there is a next time
-                    more = self._connection.recv(READ_BYTES)
+            data = self._connection.recv(self._helping)
         except BlockingIOError:
             return
         except ConnectionResetError:
@@ -109,9 +107,8 @@ class Worker:
         if not data:
             self.stop_reading()
             raise EOFError
+        self._helping = READ_BYTES if len(data) >= SMALL_BYTES else SMALL_BYTES
         yield from self._reader.feed(data)
-        if more:
-            yield from self._reader.feed(more)
 
     def readable(self) -> bool:
         """Whether there is more to `receive`, or the end."""
