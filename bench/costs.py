@@ -72,7 +72,7 @@ def measure(scale: Scale) -> list[Figure]:
             for kind, costs_ms in costs.items():
                 submission = as_document("burn", msgspec.json.encode(costs_ms))
                 took, text = timed(follow, server.url, submission)
-                _check(_lines(text), costs_ms)
+                check(text, costs_ms)
                 served[kind].append(took)
                 mapped[kind].append(timed(_map, pool, costs_ms)[0])
     return [
@@ -103,7 +103,9 @@ def _map(pool: Pool, costs_ms: Sequence[float]) -> None:
     assert len(used) == len(costs_ms)
 
 
-def _check(lines: Sequence[Line], costs_ms: Sequence[float]) -> None:
+def check(text: bytes, costs_ms: Sequence[float]) -> None:
+    """These are the results of `burn`: each item came once and used the CPU it was told to, else WrongResult."""
+    lines = _lines(text)
     if sorted(line.index for line in lines) != list(range(len(costs_ms))):
         raise WrongResult(f"{len(lines)} results of {len(costs_ms)} items")
     for line in lines:

@@ -28,12 +28,15 @@ _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 class Server:
     """A Millpond on a free port; `settings` are environment variables, and those of the caller do not count.
 
-    `module` is what is run instead, if it says where it listens as the service does.
+    `module` is what is run instead, if it says where it listens as the service does; `root` is where it is found.
     """
 
-    def __init__(self, data: Path, settings: Mapping[str, str], module: str = "app") -> None:
+    def __init__(
+        self, data: Path, settings: Mapping[str, str], module: str = "app", *, root: Path = ROOT
+    ) -> None:
         self.data = data
         self._module = module
+        self._root = root
         mine = {name: value for name, value in os.environ.items() if not name.startswith("MILLPOND_")}
         self._environment = mine | {"MILLPOND_PORT": "0", "MILLPOND_DATA_DIR": str(data), **settings}
         self.url = ""
@@ -71,7 +74,7 @@ class Server:
         # A file, not a pipe: a service that nobody listens to must not stop at a full one.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in `end`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", self._module], cwd=ROOT, env=self._environment, stderr=self._stderr
+            [sys.executable, "-m", self._module], cwd=self._root, env=self._environment, stderr=self._stderr
         )
         try:
             deadline = time.monotonic() + START_SECONDS_MAX

@@ -133,11 +133,13 @@ async def at_once(url: str, count: int) -> list[float]:
 async def _share(url: str, numbers: Iterable[int], ask: Ask) -> list[float]:
     connection = await Connection.open(url)
     times = []
-    for number in numbers:
-        began = perf_counter()
-        await ask(connection, number)
-        times.append(perf_counter() - began)
-    await connection.close()
+    try:
+        for number in numbers:
+            began = perf_counter()
+            await ask(connection, number)
+            times.append(perf_counter() - began)
+    finally:
+        await connection.close()
     return times
 
 

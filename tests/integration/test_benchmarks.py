@@ -1,7 +1,10 @@
 """Every workload runs from start to end and checks what it is given; how long anything takes is not looked at."""
 
+import re
+
 import pytest
 
+from bench.conditions import conditions
 from bench.figure import Figure
 from bench.following import as_document, as_lines, follow
 from bench.footprint import first_result, pss_bytes
@@ -22,6 +25,18 @@ def test_a_workload_gives_figures_that_can_be_written_and_read(name: str) -> Non
     back = recorded(table({name: figures}))
     assert all(figure.values for figure in figures)
     assert len({record.name for record in back}) == len(figures) > 0
+
+
+def test_the_head_of_a_table_tells_how_fast_the_machine_is() -> None:
+    """By the CPU time of a fixed piece of work, between the processor's name and the versions."""
+    machine, speed, versions, command = conditions("bench", ["W1"]).splitlines()
+
+    told = re.fullmatch(r"a million additions in Python take (\d+) ms of CPU", speed)
+    assert told is not None
+    assert 1 <= int(told[1]) <= 10_000
+    assert "load" in machine
+    assert versions.startswith("Python 3.")
+    assert command.endswith("`python -m bench W1`")
 
 
 def test_the_same_items_in_both_forms_give_what_is_checked(server: Server) -> None:
