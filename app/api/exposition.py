@@ -82,13 +82,13 @@ class _Page(Collector):
     def _edges(self) -> Iterator[Metric]:
         help_ = "how long a group of writes took to be committed"
         yield _histogram("millpond_store_commit_seconds", help_, self._timed.commits)
-        help_ = "by how much a timer of the event loop was late, ten times a second: how long the loop was held up"
+        help_ = "how late a timer of the event loop was, ten times a second"
         yield _histogram("millpond_event_loop_lag_seconds", help_, self._timed.loop_lag)
         help_ = "the longest the event loop was held up since the start"
         yield _gauge("millpond_event_loop_lag_seconds_max", help_, self._timed.loop_lag.longest)
         requests = CounterMetricFamily(
             "millpond_http_requests",
-            "requests answered since the start, by method, route and status",
+            "requests answered since the start",
             labels=["method", "route", "status"],
         )
         for (method, route, status), number in self._traffic.requests.items():

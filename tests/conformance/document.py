@@ -1,5 +1,6 @@
-"""The tables of docs/api.md."""
+"""The tables of docs/api.md, and its list of problems."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def table(first_column: str) -> list[Row]:
             break
         rows.append(Row(dict(zip(names, _cells(line), strict=True))))
     return rows
+
+
+def problems() -> dict[str, str]:
+    """What is told of each type of problem, in one line, by its address; the lines of the list are broken anywhere."""
+    text = DOCUMENT.read_text().partition("\n## Problems\n")[2]
+    items = re.findall(r"^- `(/problems/[\w-]+)`(.+?)(?=^- |\Z)", text, re.MULTILINE | re.DOTALL)
+    return {address: " ".join(told.split()) for address, told in items}
 
 
 def _cells(line: str) -> list[str]:

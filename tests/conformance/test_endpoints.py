@@ -1,4 +1,4 @@
-"""The endpoints of docs/api.md, its problems and its documents' members: each row is a fact of the service."""
+"""The endpoints of docs/api.md, its problems and its documents' members: each of them is a fact of the service."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from app.api.problem_types import PROBLEM_TYPES
-from tests.conformance.document import Row, table
+from tests.conformance.document import Row, problems, table
 from tests.conformance.endpoints import CALLS
 from tests.integration.answers import (
     Document,
@@ -144,16 +144,15 @@ def test_the_rows_are_the_members_of_the_job(mixed: Document) -> None:
     assert [row.name for row in MEMBERS] == list(mixed)
 
 
-@pytest.mark.parametrize("row", table("type"), ids=row_id)
-def test_a_type_of_problem_is_what_its_row_says(api: httpx.Client, row: Row) -> None:
-    """The table is the one that the service answers from."""
-    kind = PROBLEM_TYPES[row.name.removeprefix("/problems/")]
+@pytest.mark.parametrize(("address", "told"), problems().items())
+def test_a_type_of_problem_is_what_is_told_of_it(api: httpx.Client, address: str, told: str) -> None:
+    """Status, meaning and remedy are those that the service answers from."""
+    kind = PROBLEM_TYPES[address.removeprefix("/problems/")]
 
-    assert row.cells["status"] == str(kind.status or "")
-    assert (row.cells["means"], row.cells["what to do"]) == (kind.means, kind.remedy)
-    assert api.get(row.name).status_code == 200
+    assert told == f"{f', {kind.status}' if kind.status else ''}: {kind.means} {kind.remedy}"
+    assert api.get(address).status_code == 200
 
 
-def test_the_rows_are_the_types_of_problems() -> None:
+def test_the_types_of_problems_are_those_there_are() -> None:
     """In the same order."""
-    assert [row.name.removeprefix("/problems/") for row in table("type")] == list(PROBLEM_TYPES)
+    assert [address.removeprefix("/problems/") for address in problems()] == list(PROBLEM_TYPES)

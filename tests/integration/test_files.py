@@ -38,10 +38,10 @@ def thousand(server: Server) -> str:
 
 
 def test_the_documented_answer_is_the_real_one(api: httpx.Client) -> None:
-    """To the letter."""
+    """To the letter, but for where its lines are broken."""
     answer = api.post("/v1/files?name=a.txt", content=b"hello\n")
 
-    assert answer.text in (ROOT / "docs/api.md").read_text().splitlines()
+    assert answer.text in (ROOT / "docs/api.md").read_text().replace(",\n ", ",")
 
 
 def test_a_web_form_is_no_file(server: Server, tmp_path: Path) -> None:
