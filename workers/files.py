@@ -75,7 +75,7 @@ class BlobWriter:
         """Put the bytes in their place, atomically, and return their id."""
         file_id = f"sha256-{self._digest.hexdigest()}"
         target = self._blobs.path(file_id)
-        if not self._blobs.durable and _renewed(target, self.size_bytes):
+        if not self._blobs.durable and _renewed(target, self._digest.digest()):
             return file_id
         self._stream.flush()
         os.fchmod(self._stream.fileno(), 0o644)
@@ -92,14 +92,15 @@ class BlobWriter:
         return file_id
 
 
-def _renewed(path: Path, size_bytes: int) -> bool:
-    """Whether the file is there already, whole; if so, it counts as one that was just written.
+def _renewed(path: Path, digest: bytes) -> bool:
+    """Whether the file is there already, undamaged; if so, it counts as one that was just written.
 
     To put another in its place would have the file system write that to the disk first (ext4(5), auto_da_alloc).
     """
     try:
         os.utime(path)
-        return path.stat().st_size == size_bytes
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest() == digest
     except FileNotFoundError:
         return False
 

@@ -198,8 +198,7 @@ class Examination:
     async def __aexit__(self, *_: object) -> None:
         for task in self._under_way:
             task.cancel()
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        await asyncio.gather(*self._under_way, return_exceptions=True)  # others may have failed as well
 
     async def add(self, blocks: Sequence[Block], place: Place) -> None:
         """The next items.  Returns once few enough wait; Unavailable if no worker has time for them."""
@@ -223,8 +222,9 @@ class Examination:
             raise Invalid(detail, [fault for _, fault in self._faults], self._refused)
 
     async def _progress(self) -> None:
-        done, self._under_way = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
+            self._under_way.remove(task)
             task.result()
 
     async def _check(self, part: Block, place: Place) -> None:

@@ -8,9 +8,14 @@ for each use: that takes microseconds, and nothing is to be kept.
 With durability `power` a file is on the disk before its rows are committed.  With `process` it is there before its
 rows get from the log into the database; until then the owner is `loose` from some offset on, which `recovery` looks at.
 
-Invariant: bytes that a committed row names are never written again, nor cut off.
+Whatever a sync could not bring to the disk, the kernel takes for written from then on (fsync(2); Rebello et al., "Can
+applications recover from fsync failures?", 2020): to sync again would succeed, and mean nothing.  So it is written
+again first; what a transaction had appended is cut off, and comes anew with the next one.
+
+Invariant: bytes that a committed row names are never changed, nor cut off.
 """
 
+import logging
 import os
 import sqlite3
 import threading
@@ -35,6 +40,14 @@ SIZE = "coalesce(size, length(lines))"
 INLINE_BYTES_MAX = 64 << 10
 """A smaller payload is cheaper in the database: a file of its own is made, synced and removed again."""
 _STRIDE_BYTES = 512
+_LOOSE = " UNION ALL ".join(
+    f"SELECT place, size, checksum FROM owners JOIN {table} ON owner = owners.id AND place >= loose"
+    " WHERE owners.id = ?1"
+    for table in ("blocks", "segments")
+)
+"""The rows of an owner whose payloads may not be on the disk."""
+
+log = logging.getLogger(__name__)
 
 
 class Gone(ServiceError):
@@ -56,6 +69,8 @@ class Payloads:
         self._lock = threading.Lock()
         self._unsynced: dict[int, int] = {}
         """Owners, and how much of their files is committed, but perhaps not on the disk."""
+        self._doubtful: set[int] = set()
+        """Those of which a sync has failed, or may have before the start."""
         self._synced: dict[int, int] = {}
         """How much is, which the database does not know yet."""
 
@@ -77,7 +92,7 @@ class Payloads:
             text = self._read(owner, place, size)
         except Gone:
             return None
-        return text if len(text) == size and _checksum(text) == checksum else None
+        return text if _is_whole(text, size, checksum) else None
 
     @property
     def untold(self) -> bool:
@@ -98,9 +113,7 @@ class Payloads:
         try:
             place = os.lseek(descriptor, 0, os.SEEK_END)
             self._written.append((owner, place, place + len(text)))
-            rest = memoryview(text)
-            while rest:
-                rest = rest[os.pwrite(descriptor, rest, place + len(text) - len(rest)) :]
+            _put(descriptor, text, place)
         finally:
             os.close(descriptor)
         return b"", place, len(text), _checksum(text)
@@ -154,11 +167,14 @@ class Payloads:
                 connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
                 unsynced, self._unsynced = self._unsynced, {}
             try:
+                self._write_again(connection, self._doubtful & unsynced.keys())
                 self._sync(unsynced)
             except OSError:
+                self._doubtful |= unsynced.keys()
                 with self._lock:
                     self._unsynced = unsynced | self._unsynced
                 raise
+            self._doubtful -= unsynced.keys()
             with self._lock:
                 self._synced |= unsynced
             yield
@@ -171,6 +187,7 @@ class Payloads:
         for owner in owners:
             with suppress(FileNotFoundError):
                 self._unsynced[owner] = self._path(owner).stat().st_size
+                self._doubtful.add(owner)
 
     def exist(self, owner: int) -> bool:
         return self._path(owner).exists()
@@ -210,6 +227,21 @@ class Payloads:
         finally:
             os.close(descriptor)
 
+    def _write_again(self, connection: sqlite3.Connection, owners: Iterable[int]) -> None:
+        """What of theirs may not be on the disk, as it is read; of what is damaged by now nothing can be saved."""
+        for owner in owners:
+            with suppress(FileNotFoundError):  # it was swept away
+                descriptor = os.open(self._path(owner), os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    for place, size, checksum in connection.execute(_LOOSE, (owner,)):
+                        text = os.pread(descriptor, size, place)
+                        if _is_whole(text, size, checksum):
+                            _put(descriptor, text, place)
+                        else:
+                            log.error("%s is damaged; `python -m app check` tells where", self._path(owner))
+                finally:
+                    os.close(descriptor)
+
     def _sync(self, owners: Iterable[int]) -> None:
         """Wait until their files, as they are now, and these files' names are on the disk."""
         some = False
@@ -223,6 +255,16 @@ class Payloads:
                     os.close(descriptor)
         if some:
             sync_directory(self._directory)
+
+
+def _put(descriptor: int, text: bytes, place: int) -> None:
+    rest = memoryview(text)
+    while rest:
+        rest = rest[os.pwrite(descriptor, rest, place + len(text) - len(rest)) :]
+
+
+def _is_whole(text: bytes, size: int, checksum: int) -> bool:
+    return len(text) == size and _checksum(text) == checksum
 
 
 def _checksum(text: bytes) -> int:

@@ -42,6 +42,16 @@ def no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "AGE_SECONDS_MAX", 3600)
 
 
+def moved(directory: Path) -> set[str]:
+    """The jobs that are in the database's file itself; none while that is being written."""
+    shutil.copyfile(directory / "millpond.sqlite", directory / "alone.sqlite")
+    with closing(sqlite3.connect(directory / "alone.sqlite")) as database:
+        try:
+            return {row[0] for row in database.execute("SELECT id FROM jobs")}
+        except sqlite3.DatabaseError:
+            return set()
+
+
 @pytest.mark.usefixtures("no_checkpoint")
 @pytest.mark.parametrize("lose", LOSSES)
 def test_a_job_whose_items_a_loss_of_power_took_was_never_accepted(
@@ -167,9 +177,7 @@ def test_nothing_gets_into_the_database_before_its_payloads_are_on_the_disk(
     """While they cannot be brought there the log grows, and says so once; then it is emptied."""
 
     def in_the_database() -> bool:
-        shutil.copyfile(tmp_path / "millpond.sqlite", tmp_path / "alone.sqlite")
-        with closing(sqlite3.connect(tmp_path / "alone.sqlite")) as database:
-            return bool(database.execute("SELECT 1 FROM jobs").fetchall())
+        return bool(moved(tmp_path))
 
     def refuse(_: int) -> None:
         raise OSError(errno.EIO, "refused")
@@ -184,6 +192,98 @@ def test_nothing_gets_into_the_database_before_its_payloads_are_on_the_disk(
         eventually(in_the_database, SECONDS_MAX, "the log is emptied")
     with closing(sqlite3.connect(tmp_path / "millpond.sqlite")) as database:
         assert database.execute("SELECT loose FROM owners").fetchall() == [(None,), (None,)]
+
+
+class _Disk:
+    """What a disk has got of the payload files, which only says so if a sync succeeds.
+
+    What it fails to take at a sync is held for written all the same, as Linux does.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.failing = True
+        self._written: dict[str, dict[int, bytes]] = {}
+        self._there: dict[str, bytearray] = {}
+        self._pwrite = os.pwrite
+        monkeypatch.setattr(os, "pwrite", self.pwrite)
+        monkeypatch.setattr(os, "fdatasync", self.fdatasync)
+
+    def pwrite(self, descriptor: int, data: bytes, place: int) -> int:
+        size = self._pwrite(descriptor, data, place)
+        self._written.setdefault(_name(descriptor), {})[place] = bytes(data[:size])
+        return size
+
+    def fdatasync(self, descriptor: int) -> None:
+        written = self._written.pop(_name(descriptor), {})
+        if self.failing:
+            raise OSError(errno.EIO, "refused")
+        there = self._there.setdefault(_name(descriptor), bytearray())
+        for place, data in written.items():
+            there.extend(bytes(max(0, place + len(data) - len(there))))
+            there[place : place + len(data)] = data
+
+    def has(self, file: Path) -> bool:
+        return bytes(self._there.get(file.name, b"")) == file.read_bytes()
+
+
+def _name(descriptor: int) -> str:
+    return Path(f"/proc/self/fd/{descriptor}").readlink().name
+
+
+def test_what_the_disk_failed_to_take_is_written_again(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else the next sync would succeed without it."""
+    disk = _Disk(monkeypatch)
+    log = Log("j")
+    with opened(tmp_path) as store:
+        run(submit(store, "j", a_large_block(), a_block(1, 2)))
+        eventually(lambda: caplog.text, SECONDS_MAX, "it is told")
+        run(append(store, log, 0))
+        disk.failing = False
+        run(append(store, log, 1))
+        eventually(lambda: disk.has(the_file(tmp_path)), SECONDS_MAX, "the disk has all of it")
+        assert everything(run, store, "j") == log.lines[0][2] + log.lines[1][2]
+    assert verify(tmp_path).problems == []
+
+
+@pytest.mark.usefixtures("no_checkpoint")
+def test_what_the_disk_may_have_failed_to_take_before_a_crash_is_written_again(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes after it does not know what a sync said."""
+    with opened(tmp_path / "data") as store:
+        run(submit(store, "j", a_large_block()))
+        shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    disk = _Disk(monkeypatch)
+    disk.failing = False
+
+    with opened(tmp_path / "copy"):
+        pass
+
+    assert disk.has(the_file(tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_what_the_disk_lost_harms_nothing_else(
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    lose: Callable[[Path], None],
+) -> None:
+    """The log is emptied all the same, and who reads it is told."""
+    disk = _Disk(monkeypatch)
+    with opened(tmp_path) as store:
+        run(submit(store, "lost", a_large_block()))
+        eventually(lambda: caplog.text, SECONDS_MAX, "it is told")
+        lose(the_file(tmp_path))
+        disk.failing = False
+        run(submit(store, "j", a_block()))
+        eventually(lambda: moved(tmp_path) == {"lost", "j"}, SECONDS_MAX, "the log is emptied")
+    with opened(tmp_path) as store:
+        assert ids(run, store) == {"lost", "j"}
+    assert verify(tmp_path).problems != []
 
 
 def test_with_durability_power_a_payload_is_on_the_disk_before_its_answer(

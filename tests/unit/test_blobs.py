@@ -50,11 +50,12 @@ def test_the_same_bytes_again_are_a_new_file(tmp_path: Path, durable: bool) -> N
     assert [found for found in tmp_path.rglob("*") if found.is_file()] == [path]
 
 
-def test_a_file_that_was_cut_short_is_whole_once_it_is_stored_again(tmp_path: Path) -> None:
-    """A loss of power may do that to one that does not wait for the disk."""
+@pytest.mark.parametrize("left", [b"con", bytes(7)])
+def test_a_damaged_file_is_whole_once_it_is_stored_again(tmp_path: Path, left: bytes) -> None:
+    """Also one of the right size: a loss of power may leave either of what does not wait for the disk."""
     blobs = Blobs(tmp_path)
     path = blobs.path(a_file(blobs, b"content"))
-    path.write_bytes(b"con")
+    path.write_bytes(left)
 
     a_file(blobs, b"content")
 

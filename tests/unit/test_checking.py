@@ -1,6 +1,7 @@
 """Items are checked by workers that come and go, and each verdict is that of a worker."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import pytest
 from app.domain.engine import Chunk, Engine, Listener
 from app.domain.errors import Fault, Invalid, Unavailable
 from app.domain.item import Block
-from app.service.checking import LOSSES_MAX, Checking
+from app.service.checking import LOSSES_MAX, PART_ITEMS_MAX, PARTS_MAX, Checking
 from tests.builders import a_block
 
 TASK = {"name": "sqrt", "pool": "cpu"}
@@ -128,6 +129,15 @@ def test_workers_that_are_lost_again_and_again_end_the_check() -> None:
         examined(engine, a_block(0, 4))
 
     assert len(engine.chunks) == LOSSES_MAX + 1
+
+
+def test_parts_that_cannot_be_checked_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """To who sent them, and not to the log as well, however many had come to nothing by then."""
+    with pytest.raises(Unavailable):
+        examined(OneWorker(dies()), a_block(0, PARTS_MAX * PART_ITEMS_MAX))
+    gc.collect()
+
+    assert caplog.messages == []
 
 
 def test_who_goes_away_takes_what_is_checked_along() -> None:
