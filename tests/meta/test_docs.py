@@ -1,5 +1,6 @@
 """The documents say what is so: their commands run, their tables are the code's, their links lead somewhere."""
 
+import json
 import os
 import re
 import subprocess
@@ -123,17 +124,34 @@ def test_a_copy_is_made_and_checked_as_the_page_on_durability_says(server: Serve
     assert "wrong" not in shell("MILLPOND_DATA_DIR=copy python -m app check", None, tmp_path)
 
 
+def test_the_client_of_the_guide_for_users_of_the_pool_is_one(server: Server, tmp_path: Path) -> None:
+    """docs/pool.md: its program prints what it says; outcomes go on where they were read, and a failure is raised."""
+    more = """
+print(len(list(outcomes(submit("square", range(10)), after=7))))
+print(next(imap("sqrt", ["x"])))
+"""
+    program = blocks("docs/pool.md", "python")[0].replace("http://localhost:8000", server.url) + more
+
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert ran.stdout == f"{re.findall(r'# (.+)', program)[-1]}\n3\n"
+    assert ran.stderr.splitlines()[-1].startswith("RuntimeError: item 0: x: Input should be a valid number")
+
+
 def test_the_task_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The README's own task, in a file of the name it gives, is served and counts words."""
     (tmp_path / "mytasks.py").write_text(blocks("README.md", "python")[0])
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    command = blocks("README.md", "sh")[2]
 
-    with serving(tmp_path / "data", tasks="mytasks") as server, server.client() as client:
-        job = {"task": "word_count", "items": ["to be or not to be", 5], "params": {"longer_than": 2}}
-        answer = client.post("/v1/jobs", json=job, headers={"Prefer": "wait=10"}).json()
+    with serving(tmp_path / "data", tasks="mytasks") as server:
+        counted = json.loads(shell(command, server, tmp_path))
+        refused = json.loads(shell(command.replace('"to be or not to be"', "5"), server, tmp_path))
 
-    assert answer["results"][0]["output"] == 1  # and a `duration_ms`, if it took one
-    assert answer["results"][1]["error"]["kind"] == "invalid_input"
+    assert counted["results"][0]["output"] == 1  # and a `duration_ms`, if it took one
+    assert refused["results"][0]["error"]["kind"] == "invalid_input"
 
 
 def test_the_example_of_the_task_guide_is_a_task(tmp_path: Path) -> None:
