@@ -15,8 +15,10 @@ from tests.conftest import serving
 
 ROOT = Path(__file__).parents[2]
 
+LINE_CHARS_MAX = 120
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_WRITTEN = re.compile(r"^<!-- (\w+): begin; written by .*?^<!-- \1: end -->$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)\)")
 
 
@@ -47,6 +49,21 @@ def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
     missing = [link for link in _LINK.findall(document.read_text()) if not (document.parent / link).exists()]
 
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        path for path in DOCUMENTS if path.name != "performance.md"
+    ],  # whose figures are still being put together
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_line_of_a_document_fits_on_a_screen(document: Path) -> None:
+    """At most 120 characters, but for an address that is alone, and for tables that a command writes."""
+    lines = _WRITTEN.sub("", document.read_text()).splitlines()
+
+    long = [line for line in lines if len(line) > LINE_CHARS_MAX]
+    assert [line for line in long if not re.fullmatch(r"\s*<?https?://\S+", line)] == []
 
 
 def test_every_setting_is_documented_as_it_is() -> None:
