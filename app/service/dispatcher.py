@@ -163,7 +163,7 @@ class Dispatcher:
     @property
     def backlog(self) -> bool:
         """Whether results wait for the store, so many that no item starts."""
-        return self.bytes_unwritten > PENDING_BYTES_MAX
+        return self._writer.bytes_waiting > PENDING_BYTES_MAX
 
     @property
     def bytes_unwritten(self) -> int:
@@ -389,7 +389,8 @@ class Dispatcher:
                 self._items.forget(live.job.id)
                 self._deadlines.forget(live)
                 live.ring_end()
-            self.scheduler.refresh(live)  # stored results make room under `max_in_flight`
+            else:
+                self.scheduler.refresh(live)  # stored results make room under `max_in_flight`
             live.ring()
         self.bell.ring()
         self.pump()

@@ -122,14 +122,19 @@ class LiveJob(Watched):
         def __getattr__(self, name: str) -> Any:
             """What is not there yet: made now, to stay.  To find that out takes longer than to make it."""
             if name in _MADE_TOGETHER:
-                for each, make in _MADE_TOGETHER.items():
-                    setattr(self, each, make(self))
+                self._begin()
                 return getattr(self, name)
             if name not in _MADE_WHEN_USED:
                 raise AttributeError(name)
             made = _MADE_WHEN_USED[name](self)
             setattr(self, name, made)
             return made
+
+    def _begin(self) -> None:
+        """Make what every job needs that runs."""
+        self.again, self.troubles, self.chunks, self.progress = deque(), {}, {}, {}
+        self.chunker, self._patience = Chunker(self.job.options.chunksize), Patience()
+        self.rate, self.recent = Rate.starting(self._began, self._done_before), Recent()
 
     def ring(self) -> None:
         """Something of it has changed."""
@@ -170,12 +175,17 @@ class LiveJob(Watched):
     @property
     def idle(self) -> bool:
         """Nothing is with a worker or on its way to the store."""
-        return not self._busy and not self.unwritten and not self.growing.locked()
+        return not self._busy and not self.unwritten and not self._grows
 
     @property
     def _busy(self) -> bool:
         """Whether anything is with a worker; of a chunk that was taken back whole, only the word is."""
         return any(chunk.count for chunk in self.chunks.values())
+
+    @property
+    def _grows(self) -> bool:
+        """Whether items are being added; once it is sealed, none are."""
+        return not self.job.sealed and self.growing.locked()
 
     @property
     def eager(self) -> bool:
@@ -348,7 +358,7 @@ class LiveJob(Watched):
         failed = sum(segment.failed for segment in segments)
         counts = replace(counts, succeeded=counts.succeeded + done - failed, failed=counts.failed + failed)
         job = self.job
-        last = not self._busy and self.unwritten == len(segments) and not self.growing.locked()
+        last = not self._busy and self.unwritten == len(segments) and not self._grows
         if job.sealed and counts.done == counts.total:
             # A cancelled job whose last items came in before the worker was stopped has nothing left to cancel,
             # but who asked was promised `cancelled`.
@@ -367,20 +377,12 @@ class LiveJob(Watched):
         )
 
 
-_MADE_TOGETHER: Mapping[str, Callable[[LiveJob], Any]] = {
-    "again": lambda _: deque(),
-    "troubles": lambda _: {},
-    "chunks": lambda _: {},
-    "chunker": lambda live: Chunker(live.job.options.chunksize),
-    "_patience": lambda _: Patience(),
-    "recent": lambda _: Recent(),
-    "growing": lambda _: asyncio.Lock(),
-    "rate": lambda live: Rate.starting(live._began, live._done_before),
-}
-"""What every job needs that runs."""
+_MADE_TOGETHER = frozenset(
+    {"_patience", "again", "chunker", "chunks", "progress", "rate", "recent", "troubles"}
+)
 _MADE_WHEN_USED: Mapping[str, Callable[[LiveJob], Any]] = {
+    "growing": lambda _: asyncio.Lock(),
     "postponed": lambda _: set(),
-    "progress": lambda _: {},
     "suspects": lambda _: Suspects(),
     "digest": lambda live: Digest(live.job.id),
 }

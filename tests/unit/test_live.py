@@ -1,10 +1,12 @@
 """An unfinished job in memory: each item is in one place."""
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
 from app.domain.engine import Chunk
-from app.domain.job import Status
+from app.domain.job import Event, Status
 from app.service.live import LiveJob
 from tests.builders import NOON, a_job
 
@@ -52,3 +54,17 @@ def test_an_open_job_is_not_over_with_its_last_result() -> None:
     live.job = replace(live.job, sealed=True)
     assert live.over
     assert live.after((), NOON).status is Status.COMPLETED
+
+
+def test_a_cancelled_job_does_not_end_while_items_are_added_to_it() -> None:
+    """They are stored with it, and it is to count them; once they are, it ends."""
+    live = LiveJob(a_job(total=0, sealed=False, status=Status.CANCELLING), [], "cpu", 1, now=0.0)
+    live.halt = Event.CANCEL_ASKED
+
+    asyncio.run(live.growing.acquire())
+    assert not live.idle
+    assert live.after((), NOON).status is Status.CANCELLING
+
+    live.growing.release()
+    assert live.idle
+    assert live.after((), NOON).status is Status.CANCELLED
