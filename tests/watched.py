@@ -44,19 +44,41 @@ class _Collected:
             self.seconds += time.thread_time() - self._began
 
 
+class _Loop(threading.local):
+    """Whether this thread is the watched loop's, which runs a callback."""
+
+    turning = False
+
+
+_loop = _Loop()
+
+
+def _tell_opened(event: str, arguments: tuple[object, ...]) -> None:
+    """What the loop opens holds it for as long as the disk likes, which its CPU time does not show."""
+    if event == "open" and _loop.turning:
+        sys.stderr.write(f"the loop opened {arguments[0]!r}\n")
+
+
 def watch() -> None:
-    """Say of each callback that uses more than the limit how much it used, in units of the limit's milliseconds."""
+    """Say of each callback that uses more than the limit how much it used, in units of the limit's milliseconds.
+
+    And which files are opened in one.
+    """
     slowness = max(1.0, _known_work() / _KNOWN_SECONDS)
     run = asyncio.Handle._run
     collected = _Collected()
     gc.callbacks.append(collected)
+
+    sys.addaudithook(_tell_opened)
 
     def watched(handle: asyncio.Handle) -> None:
         if threading.current_thread() is not threading.main_thread():  # another loop, which holds up nobody
             run(handle)
             return
         began, collecting = time.thread_time(), collected.seconds
+        _loop.turning = True
         run(handle)
+        _loop.turning = False
         used = (time.thread_time() - began) / slowness
         if used > HELD_SECONDS_MAX:
             garbage = (collected.seconds - collecting) / slowness

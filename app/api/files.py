@@ -104,6 +104,7 @@ _FILE = ("ETag", "Accept-Ranges", "Content-Disposition")
 )
 async def download_file(request: Request, context: Ctx, file_id: FileId) -> Response:
     """The file's bytes; `Range` and conditional requests work."""
+    await Framework.load()
     noted = await context.files.find(file_id)
     with _opened(context.blobs.path(file_id)) as file:
         return _answer(request, file_id, noted, file)
@@ -160,7 +161,6 @@ class _OpenFile(FileResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await Framework.load()
             await super().__call__(scope, receive, send)
         finally:
             os.close(self._descriptor)

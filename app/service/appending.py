@@ -102,6 +102,7 @@ class Appending:
             sent, kept = hashlib.sha256(), hashlib.sha256()
             for block in known:
                 sent.update(block.lines)
+                await asyncio.sleep(0)  # others have the loop: all of a body takes longer than it may be held
             index, stop = known[0].first, known[-1].stop
             while index < stop:
                 stored = await self._store.read_block(job.id, index)

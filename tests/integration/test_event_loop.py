@@ -24,6 +24,7 @@ BODY_BYTES = 32 << 20
 HEAD = b'{"task":"square","items":['
 GZIP = {"Content-Encoding": "gzip"}
 _HELD = re.compile(r"^held the loop for .*$", re.MULTILINE)
+_OPENED = re.compile(r"^the loop opened '(.*)'$", re.MULTILINE)
 
 
 class Watched:
@@ -106,13 +107,14 @@ BODIES = {
 
 
 def test_what_holds_the_loop_is_told() -> None:
-    """By the CPU that it uses; what only takes time is not seen."""
+    """By the CPU that it uses, and the files that it opens; what else only takes time is not seen."""
     script = """
 import asyncio, sys, time
 from tests.watched import watch
 
 async def main():
     time.sleep(0.1)
+    open("/dev/null").close()
     await asyncio.sleep(0)
     print("asleep", file=sys.stderr, flush=True)
     while time.thread_time() < began + 2:
@@ -126,7 +128,11 @@ asyncio.run(main())
         [sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60, check=True
     )
 
-    assert [line.partition(" for ")[0] for line in ran.stderr.splitlines()] == ["asleep", "held the loop"]
+    assert [line.partition(" for ")[0] for line in ran.stderr.splitlines()] == [
+        "the loop opened '/dev/null'",
+        "asleep",
+        "held the loop",
+    ]
 
 
 def test_what_is_asked_for_first_holds_nobody_up(tmp_path: Path) -> None:
@@ -144,6 +150,19 @@ def test_what_is_asked_for_first_holds_nobody_up(tmp_path: Path) -> None:
             break
 
     assert held == []
+
+
+@pytest.mark.parametrize("first", ["/static/style.css", "a file"])
+def test_what_the_framework_needs_to_send_a_file_is_loaded_beside_the_loop(
+    tmp_path: Path, first: str
+) -> None:
+    """Threads, and a table of types of files, which take most of what the loop may be held; whichever comes first."""
+    with watching(tmp_path) as watched:
+        file = watched.api.post("/v1/files", content=b"abc").json()["links"]["self"]
+        watched.api.get(file if first == "a file" else first).raise_for_status()
+        opened = _OPENED.findall(watched.log())
+
+    assert [path for path in opened if "mime.types" in path or "anyio/_backends" in path] == []
 
 
 @pytest.mark.parametrize("name", BODIES)
