@@ -50,8 +50,6 @@ def entrance(app: FastAPI) -> App:
     assert layers is not None, "an application that is complete"
 
     def enter(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] != "http":
-            return app(scope, receive, send)
         scope["app"] = app
         return layers(scope, receive, send)
 

@@ -304,3 +304,35 @@ def test_with_durability_power_a_payload_is_on_the_disk_before_its_answer(
         monkeypatch.undo()
         run(submit(store, "j", a_large_block()))
         assert run(store.read_block("j", 0)) == a_large_block()
+
+
+@pytest.mark.usefixtures("no_checkpoint")
+def test_with_durability_power_damage_takes_nothing_else(tmp_path: Path, run: Run) -> None:
+    """What is in the log has its payloads on the disk, and is not to be cut for one that is damaged."""
+    with opened(tmp_path / "data", "power") as store:
+        run(submit(store, "damaged", a_large_block()))
+        run(submit(store, "later", a_block()))
+        shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    lose_the_end(the_file(tmp_path / "copy"))
+
+    with opened(tmp_path / "copy", "power") as store:
+        assert ids(run, store) == {"damaged", "later"}
+
+
+def test_with_durability_power_nothing_is_synced_twice(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by who empties the log nor at the end."""
+    synced: list[int] = []
+    fdatasync = os.fdatasync
+
+    def noted(descriptor: int) -> None:
+        synced.append(descriptor)
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+    with opened(tmp_path, "power") as store:
+        run(submit(store, "j", a_large_block()))
+        eventually(lambda: moved(tmp_path), SECONDS_MAX, "the log is emptied")
+
+    assert len(synced) == 1

@@ -1,6 +1,7 @@
 """Large payloads stand in files beside the database, and come and go with the rows that name them."""
 
 import asyncio
+import errno
 import os
 import shutil
 import sqlite3
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.errors import Conflict, StorageFull
+from app.domain.errors import Conflict, ServiceError, StorageFull, StorageUnavailable
 from app.domain.job import Counts
 from app.stores import connection
 from app.stores.backup import back_up
@@ -34,6 +35,7 @@ from tests.contract.large import (
     sweep,
     the_file,
 )
+from tests.harm.disk import Fault
 from tests.harm.full import fill, mounted
 
 
@@ -142,6 +144,20 @@ def test_a_change_that_fails_takes_its_payloads_with_it(tmp_path: Path, run: Run
     ]
     assert files(tmp_path) == {"1": 2 * LARGE}
     assert the_file(tmp_path).read_bytes() == b"a" * LARGE + b"d" * LARGE
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [(errno.ENOSPC, StorageFull), (errno.EDQUOT, StorageFull), (errno.EIO, StorageUnavailable)],
+)
+def test_what_keeps_a_payload_from_its_file_is_told(
+    tmp_path: Path, run: Run, disk: Fault, error: int, failure: type[ServiceError]
+) -> None:
+    """Also where the disk as a whole seems to have space: it may be the service's share of it that is used up."""
+    with opened(tmp_path) as store:
+        with disk.lasting(error), pytest.raises(failure):
+            run(submit(store, "j", a_large_block()))
+        assert (ids(run, store), files(tmp_path)) == (set(), {})
 
 
 def test_a_payload_that_does_not_fit_leaves_nothing(tmp_path: Path, run: Run) -> None:

@@ -1,7 +1,21 @@
 """What jobs of one item could cost is measured with the client that measures what they do cost."""
 
-from bench.bare import STEPS
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from multiprocessing.pool import Pool
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from bench.bare import STEPS, Caller, Keeper
 from bench.floor import SERVICE, measure, table
+
+BODY = b"3"
+SOMEWHERE_ELSE = 100
+SECONDS_MAX = 20
 
 
 def test_each_server_answers_and_its_cost_is_told() -> None:
@@ -17,3 +31,42 @@ def test_each_server_answers_and_its_cost_is_told() -> None:
     )
     assert all(turn.cpu["workers"] > 0 for name in ("call", "keep", SERVICE) for turn in turns[name])
     assert all(cpu["workers"] == 0 for cpu in alone)
+
+
+class _Elsewhere:
+    """A pool whose answers show where they are from, and which looks what is on disk when it is asked."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.kept: list[bytes] = []
+
+    def apply_async(
+        self, function: Callable[[int], int], arguments: tuple[int], *, callback: Callable[[int], object]
+    ) -> None:
+        self.kept = kept(self._path)
+        callback(function(*arguments) + SOMEWHERE_ELSE)
+
+
+def kept(path: Path) -> list[bytes]:
+    """What anybody finds there."""
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path)) as connection:
+        return [row for (row,) in connection.execute("SELECT row FROM kept ORDER BY id")]
+
+
+@pytest.mark.parametrize(("step", "first", "last"), [("call", [], []), ("keep", [BODY], [BODY, b"109"])])
+def test_a_server_that_does_more_does_all_of_it(
+    tmp_path: Path, step: str, first: list[bytes], last: list[bytes]
+) -> None:
+    """It answers what the pool said; one that keeps has committed what was sent before it asks, and the square then."""
+    path = tmp_path / "kept.sqlite"
+    pool = _Elsewhere(path)
+    caller = Caller(cast("Pool", pool))
+
+    async def ask() -> int:
+        async with asyncio.timeout(SECONDS_MAX):
+            return await (caller if step == "call" else Keeper(caller, path)).make(BODY, int(BODY))
+
+    assert asyncio.run(ask()) == 9 + SOMEWHERE_ELSE
+    assert (pool.kept, kept(path)) == (first, last)

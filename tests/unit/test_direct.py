@@ -75,6 +75,28 @@ def test_what_no_route_of_ours_is_for_is_the_frameworks(path: str, method: str) 
     assert routed(ROUTES, scope_of(path, method)) == (None, {})
 
 
+def test_what_comes_below_another_address_is_the_frameworks() -> None:
+    """It knows which part of the path that is; so is what is no request."""
+    assert routed(ROUTES, scope_of("/v1/jobs") | {"root_path": "/v1"}) == (None, {})
+    assert routed(ROUTES, {"type": "lifespan"}) == (None, {})
+
+
+def test_of_several_routes_that_match_the_first_is_called() -> None:
+    """As the framework has it, whether their paths are the same or not."""
+    router = APIRouter(route_class=Exact)
+    for path in ("/a/{name}", "/{name}/b", "/c", "/c"):
+
+        @router.get(path)
+        async def one(name: str = "") -> Response:
+            return Response(name)
+
+    for asked, index in (("/a/b", 0), ("/b/b", 1), ("/c", 2)):
+        scope = scope_of(asked)
+        first = next(each for each in router.routes if each.matches(dict(scope))[0] is Match.FULL)
+
+        assert routed(router.routes, scope)[0] is first is router.routes[index]
+
+
 def test_a_route_that_would_never_be_reached_is_a_mistake() -> None:
     """A fixed path is looked up first, whatever order the framework would have gone by."""
     router = APIRouter(route_class=Exact)

@@ -2,18 +2,22 @@
 
 import asyncio
 import gc
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Generator, Sequence
+from typing import Any, cast
 
 import pytest
 
-from app.domain.job import Job, Options, Status
+from app.domain.job import Counts, Job, Options, Status
 from app.domain.share import FairShare, Turn
+from app.domain.store import Query
+from app.service.admission import Limits
 from app.service.control import RUNG_AT_ONCE, Control
 from app.service.deadlines import OVER_AT_ONCE, Deadlines
+from app.service.jobs import Jobs
 from app.service.live import LiveJob
 from app.service.scheduler import ASIDE_AT_ONCE
 from app.service.standing import FEW
+from app.service.view import JobView
 from app.service.writer import JOBS_MAX
 from app.stores.memory import MemoryStore
 from tests.builders import a_job
@@ -68,6 +72,54 @@ def test_the_end_of_the_service_is_no_change_of_its_jobs() -> None:
         assert service.dispatcher.changes.number == before
 
     told(story)
+
+
+def test_a_job_of_a_list_is_as_it_is_when_it_is_taken() -> None:
+    """To make all of a thousand at once would hold up others; so they change meanwhile."""
+
+    async def story(service: Service) -> None:
+        running = await service.begin(3)
+        jobs = await service.jobs.list(Query(10))
+        await running.did(0, [False, True])
+
+        assert next(jobs).counts == Counts(3, 1, 1, 1)
+
+    told(story)
+
+
+class _Resumed:
+    """A coroutine that is awaited, and how often it was gone on with."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, JobView]) -> None:
+        self._coroutine = coroutine
+        self.times = 0
+
+    def __await__(self) -> Generator[Any, Any, JobView]:
+        waiting = self._coroutine.__await__()
+        while True:
+            try:
+                future = next(waiting)
+            except StopIteration as end:
+                return cast("JobView", end.value)
+            yield future
+            self.times += 1
+
+
+def test_who_waits_for_the_end_of_a_job_is_woken_once() -> None:
+    """However many results come before it."""
+
+    async def story(service: Scheduled) -> None:
+        jobs = Jobs(service.store, service.dispatcher, service.engine, service.clock, Limits(10, 1_000))
+        live = await service.submit(*[300.0] * 40)
+        before = live.bell.rings
+        waiting = _Resumed(jobs.wait(live.job.id, 60.0))
+        view = await waiting
+
+        assert view.job.status is Status.COMPLETED
+        assert live.bell.rings - before > 10
+        assert waiting.times == 1
+
+    scheduled(story)
 
 
 def test_jobs_whose_time_is_over_together_end_with_turns_for_others() -> None:
