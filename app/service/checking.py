@@ -198,7 +198,8 @@ class Examination:
     async def __aexit__(self, *_: object) -> None:
         for task in self._under_way:
             task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)  # others may have failed as well
+        if self._under_way:
+            await asyncio.wait(self._under_way)
 
     async def add(self, blocks: Sequence[Block], place: Place) -> None:
         """The next items.  Returns once few enough wait; Unavailable if no worker has time for them."""
@@ -225,7 +226,7 @@ class Examination:
         done, _ = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             self._under_way.remove(task)
-            task.result()
+            task.result()  # if that raises, those that failed with it are left to who cancels them
 
     async def _check(self, part: Block, place: Place) -> None:
         """Check these, with as many workers as that takes."""
