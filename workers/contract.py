@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-Room = Literal["idle", "behind", "none"]
+Room = Literal["idle", "behind", "after", "none"]
 
 
 class Chunk(Protocol):

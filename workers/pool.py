@@ -183,6 +183,11 @@ class Pool:
         worker.send(worker.slot.give(chunk, self._loop.time()))
         self._rounds.within(WATCH_SECONDS, unless=self._calm)
 
+    def taken(self, chunk_id: int) -> float:
+        """How many seconds its worker has been at the chunk; 0 while it waits there, or is gone."""
+        worker = self._holder(chunk_id)
+        return worker.slot.taken(chunk_id, self._loop.time()) if worker else 0.0
+
     def recall(self, chunk_id: int) -> None:
         """Start none of its further items."""
         if worker := self._holder(chunk_id):

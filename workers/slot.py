@@ -22,14 +22,12 @@ GRACE_SECONDS = 2.0
 """How long an item may go on after it was asked to end."""
 DEAF_SECONDS = 0.25
 """A main thread that has not come back to Python by then is in C code, and will not clean up."""
-
-
 START_SECONDS_MAX = 10.0
 """A worker that has items and does not come to start one for this long is stuck by itself."""
 LONG_SECONDS = 0.1
 """Chunks are meant to take half of this: what has not begun of one that takes longer goes back."""
-LONG_ALONE_SECONDS = 0.4
-"""The same of long ones."""
+LONG_ALONE_SECONDS = 0.6
+"""The same of long ones, and of what waits after them."""
 HELD_UP_SECONDS = 0.02
 """What waits behind a chunk that was meant to take half of this, or could run on an idle worker, goes back."""
 KILLED_FOR_ITS_ITEM = frozenset({Reason.TIMEOUT, Reason.CANCELLED})
@@ -130,12 +128,12 @@ class Slot:
 
     @property
     def calm(self) -> bool:
-        """Whether what it runs may take as long as it likes, and nothing waits behind it."""
-        if self.kill_reason is not None or len(self._given) != 1:
+        """Whether what it has may take as long as it likes, and nothing waits behind what was meant to be short."""
+        first, chunks = self._first(), [given.chunk for given in self._given.values()]
+        if self.kill_reason is not None or first is None or (len(chunks) > 1 and not first.chunk.long):
             return False
-        [given] = self._given.values()
-        unlimited = given.chunk.timeout_seconds is None and given.chunk.concurrency == 1
-        return unlimited and given.cancelled_at is None
+        unlimited = all(chunk.timeout_seconds is None and chunk.concurrency == 1 for chunk in chunks)
+        return unlimited and all(given.cancelled_at is None for given in self._given.values())
 
     @property
     def seen_at(self) -> float:
@@ -157,7 +155,9 @@ class Slot:
         if len(self._given) > 1 or self._late:
             return "none"
         [given] = self._given.values()
-        return "behind" if given.chunk.short and given.chunk.concurrency == 1 else "none"
+        if given.chunk.concurrency > 1:
+            return "none"
+        return "behind" if given.chunk.short else "after" if given.chunk.long else "none"
 
     def give(self, chunk: Chunk, now: float) -> Frame:
         """The frame that hands the worker a chunk."""
@@ -222,6 +222,12 @@ class Slot:
             self.kill_reason = Reason.RETIRED
         self._listener.ended(given.chunk.id, given.next, now - began)
 
+    def taken(self, chunk_id: int, now: float) -> float:
+        """How many seconds the worker has been at the chunk, which it has; 0 while it waits behind another."""
+        given = self._given[chunk_id]
+        waits = given.chunk.concurrency == 1 and given is not self._first()
+        return 0.0 if waits else now - self._began(given)
+
     def recall(self, chunk_id: int) -> None:
         """Let the worker start no more of the chunk."""
         if given := self._given.get(chunk_id):
@@ -240,9 +246,9 @@ class Slot:
         took = now - self._began(first)
         if took < HELD_UP_SECONDS:
             return False
-        self._late = True
-        behind = len(self._given) > 1
-        due = idle or behind or took >= (LONG_ALONE_SECONDS if first.chunk.long else LONG_SECONDS)
+        long, behind = first.chunk.long, len(self._given) > 1
+        self._late = not long or took >= LONG_ALONE_SECONDS
+        due = idle or (behind and self._late) or took >= (LONG_ALONE_SECONDS if long else LONG_SECONDS)
         waits = behind or running[1] + 1 < first.stop
         if self._held_back is not None or self.leaving or not (due and waits):
             return False

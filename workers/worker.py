@@ -180,6 +180,6 @@ def with_most_room(workers: Iterable[Worker], pool: str, concurrency: int, *, al
         room = slot.room(concurrency)
         if room == "idle" and (least is None or chunks < fewest):
             least, fewest = worker, chunks
-        elif room == "behind":
+        elif room == "behind" or (room == "after" and behind is None):
             behind = worker
     return least or behind

@@ -8,7 +8,7 @@ A job's own `chunksize` is obeyed.  No client can observe any of this in an outc
 from typing import Literal
 
 TARGET_SECONDS = 0.050
-ALONE_SECONDS = 0.200
+ALONE_SECONDS = 0.300
 """Of a job that nobody waits behind."""
 FLOOR_SECONDS = 0.002
 """A chunk shorter than this costs more to send than it saves at the end of a job."""

@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 PoolName = str
-Room = Literal["idle", "behind", "none"]
-"""Whether a chunk would start at once, would wait behind a short one, or had better wait with us."""
+Room = Literal["idle", "behind", "after", "none"]
+"""Whether a chunk would start at once, wait behind a short one, wait after a long one, or had better wait with us."""
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -139,6 +139,10 @@ class Engine(Protocol):
 
     def run(self, chunk: Chunk, pool: PoolName) -> None:
         """Send a chunk.  Only where there is room."""
+        ...
+
+    def taken(self, chunk_id: int) -> float:
+        """How many seconds its worker has been at the chunk; 0 while it waits there, or is gone."""
         ...
 
     def recall(self, chunk_id: int) -> None:

@@ -20,26 +20,33 @@ K = TypeVar("K")
 class Company(Generic[K]):
     """The long chunks of each pool, and when somebody was last in the way of somebody else."""
 
-    def __init__(self, pools: Sequence[PoolName], recall: Callable[[int], None]) -> None:
-        """`recall` lets a chunk start none of its further items."""
+    def __init__(
+        self, pools: Sequence[PoolName], recall: Callable[[int], None], taken: Callable[[int], float]
+    ) -> None:
+        """`recall` lets a chunk start none of its further items, `taken` tells how many seconds it has run."""
         self._recall = recall
+        self._taken = taken
         self._crowded_at = dict.fromkeys(pools, -QUIET_SECONDS)
-        self._long: dict[PoolName, dict[int, tuple[K, float]]] = {pool: {} for pool in pools}
-        """Whose they are, and since when, by the chunk's id."""
+        self._long: dict[PoolName, dict[int, K]] = {pool: {} for pool in pools}
+        """Whose they are, by the chunk's id."""
 
     def chunk_seconds(self, pool: PoolName, wanting: int, now: float) -> float:
         """What a chunk cut now may take, with so many that want a worker."""
         quiet = now - self._crowded_at[pool] >= QUIET_SECONDS
         return ALONE_SECONDS if wanting == 1 and quiet else TARGET_SECONDS
 
-    def sent(self, pool: PoolName, owner: K, chunk: Chunk, now: float) -> None:
+    def is_only(self, pool: PoolName, owner: K) -> bool:
+        """Whether nobody else has long chunks there."""
+        return all(other == owner for other in self._long[pool].values())
+
+    def sent(self, pool: PoolName, owner: K, chunk: Chunk) -> None:
         """The chunk is with a worker."""
         if chunk.long:
-            self._long[pool][chunk.id] = owner, now
+            self._long[pool][chunk.id] = owner
 
-    def taken(self, pool: PoolName, now: float) -> Sequence[tuple[int, K, float]]:
+    def taken(self, pool: PoolName) -> Sequence[tuple[int, K, float]]:
         """The long chunks that are with workers, whose they are, and how many seconds each has taken so far."""
-        return [(number, owner, now - at) for number, (owner, at) in self._long[pool].items()]
+        return [(number, owner, self._taken(number)) for number, owner in self._long[pool].items()]
 
     def ended(self, pool: PoolName, chunk: Chunk) -> None:
         """It is with none any more."""
@@ -47,7 +54,7 @@ class Company(Generic[K]):
 
     def waits(self, pool: PoolName, now: float, own: K | None = None) -> None:
         """Somebody finds no room; what `own` has with workers is in nobody's way."""
-        in_the_way = [number for number, (owner, _) in self._long[pool].items() if owner != own]
+        in_the_way = [number for number, owner in self._long[pool].items() if owner != own]
         if own is None or in_the_way:
             self._crowded_at[pool] = now
         for number in in_the_way:

@@ -56,7 +56,7 @@ class Scheduler:
         themselves, have come to want a worker.
         """
         self._shares: dict[str, FairShare[LiveJob]] = {pool: FairShare() for pool in engine.pools()}
-        self._company: Company[LiveJob] = Company(engine.pools(), engine.recall)
+        self._company: Company[LiveJob] = Company(engine.pools(), engine.recall, engine.taken)
         self._clock = clock
         self._items = items
         self._resume = resume
@@ -101,9 +101,9 @@ class Scheduler:
                 self._throttles.wait(live)
                 continue
             there_is = room(live)
-            # Behind a short chunk is too late for a start that was allowed now, and too early to read what will run.
+            # Behind another chunk is too late for a start that was allowed now, and too early to read what will run.
             unready = allowed is not None or not live.resumed
-            if there_is == "none" or (there_is == "behind" and unready):
+            if there_is == "none" or (there_is != "idle" and unready):
                 self._no_room(pool, live)
                 return None
             if not live.resumed:
@@ -112,7 +112,7 @@ class Scheduler:
                 continue
             seconds = self._company.chunk_seconds(pool, len(share), self._clock.monotonic())
             first, count = live.next_items(workers, seconds)
-            if there_is == "behind" and not self._is_short(live, count):
+            if not self._may_wait(there_is, live, count, seconds):
                 self._no_room(pool, live)
                 return None
             if live.reader is None or first not in live.reader:
@@ -208,7 +208,7 @@ class Scheduler:
             light=live.light(first, count),
         )
         live.sent(chunk)
-        self._company.sent(live.pool, live, chunk, self._clock.monotonic())
+        self._company.sent(live.pool, live, chunk)
         charge = estimate if estimate is not None else ASSUMED_SECONDS * count
         self._charged[chunk.id] = charge
         live.share = self.part(live)
@@ -216,6 +216,17 @@ class Scheduler:
         self._throttles.started(live, count)
         self.refresh(live)
         return chunk
+
+    def _may_wait(self, there_is: Room, live: LiveJob, count: int, seconds: float) -> bool:
+        """Whether so many items may go where there is this room: they may wait there behind others.
+
+        After a long chunk only those of the same job may, while it is alone, and until chunks become smaller: what is
+        left then is shared out at the job's end.
+        """
+        if there_is == "after":
+            estimate = live.chunker.estimate(count) or 0.0
+            return TARGET_SECONDS < seconds < 2 * estimate and self._company.is_only(live.pool, live)
+        return there_is == "idle" or self._is_short(live, count)
 
     def _is_short(self, live: LiveJob, count: int) -> bool:
         """Whether so many items will not take long: as those of the job did, or, if it is new, others of its task.
@@ -242,7 +253,7 @@ class Scheduler:
 
     def _settle(self, pool: str) -> None:
         """Let long chunks be charged with what they have taken so far: who comes now starts from there."""
-        for number, live, seconds in self._company.taken(pool, self._clock.monotonic()):
+        for number, live, seconds in self._company.taken(pool):
             self._charge(live, seconds - self._charged[number])
             self._charged[number] = seconds
 

@@ -102,6 +102,10 @@ class ScriptedEngine:
     def workers(self, pool: str) -> Sequence[WorkerView]:
         return []
 
+    def workers_of(self, pool: str) -> Sequence[Worker]:
+        """The workers of the pool, as they are."""
+        return [worker for worker in self._workers if worker.pool == pool]
+
     def room(self, pool: str, *, concurrency: int, alone: bool) -> Room:
         found = self._choose(pool, concurrency, alone=alone)
         return found[0] if found else "none"
@@ -115,6 +119,10 @@ class ScriptedEngine:
         worker.given.append(given)
         if chunk.concurrency > 1 or len(worker.given) == 1:
             self._begin(worker, given)
+
+    def taken(self, chunk_id: int) -> float:
+        found = self._find(chunk_id)
+        return self._loop.time() - found[1].began if found and found[1].timer else 0.0
 
     def recall(self, chunk_id: int) -> None:
         if found := self._find(chunk_id):
@@ -170,7 +178,7 @@ class ScriptedEngine:
         busy = [given for worker in self._workers for given in worker.given]
         if busy and (alone or any(given.chunk.alone for given in busy)):
             return None
-        mine = [worker for worker in self._workers if worker.pool == pool and worker.alive]
+        mine = [worker for worker in self.workers_of(pool) if worker.alive]
         for worker in sorted(mine, key=lambda worker: len(worker.given)):
             if not worker.given or (concurrency > 1 and len(worker.given) < concurrency):
                 return "idle", worker
@@ -178,6 +186,8 @@ class ScriptedEngine:
                 continue
             if len(worker.given) == 1 and worker.given[0].chunk.short:
                 return "behind", worker
+            if len(worker.given) == 1 and worker.given[0].chunk.long:
+                return "after", worker
         return None
 
     def _find(self, chunk_id: int) -> tuple[Worker, Given] | None:

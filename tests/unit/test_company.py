@@ -23,9 +23,9 @@ def recalled() -> list[int]:
 @pytest.fixture
 def company(recalled: list[int]) -> Company[str]:
     """Two jobs have a long and a short chunk each with the workers."""
-    company: Company[str] = Company([POOL, "io"], recalled.append)
+    company: Company[str] = Company([POOL, "io"], recalled.append, lambda number: 0.1 * number)
     for number, owner in enumerate("aabb"):
-        company.sent(POOL, owner, a_chunk(number, long=number % 2 == 0), 1.0)
+        company.sent(POOL, owner, a_chunk(number, long=number % 2 == 0))
     return company
 
 
@@ -62,6 +62,21 @@ def test_what_has_ended_is_not_recalled(company: Company[str], recalled: list[in
     assert recalled == [2]
 
 
+def test_what_long_chunks_have_taken_is_asked_of_the_engine(company: Company[str]) -> None:
+    """Of each, with whose it is."""
+    assert company.taken(POOL) == [(0, "a", 0.0), (2, "b", 0.2)]
+
+
+def test_who_has_the_only_long_chunks_is_known(company: Company[str]) -> None:
+    """None of another's may be in front of what waits after one."""
+    assert not company.is_only(POOL, "a")
+    company.ended(POOL, a_chunk(2))
+
+    assert company.is_only(POOL, "a")
+    assert not company.is_only(POOL, "b")
+    assert company.is_only("io", "b")
+
+
 def test_for_a_while_after_somebody_came_chunks_are_short(company: Company[str]) -> None:
     """So that many who come one after the other find them so."""
     company.waits(POOL, 5.0)
@@ -92,6 +107,43 @@ def test_a_job_that_comes_waits_for_one_item_of_the_job_before_it(left: int) -> 
     scheduled(story)
 
     assert max(waited) <= ITEM_SECONDS + 0.002
+
+
+def test_who_is_alone_has_a_second_chunk_with_each_worker() -> None:
+    """So that no worker waits between two; but the last items are shared out when they can be had."""
+    waited = 0
+
+    async def story(service: Scheduled) -> None:
+        nonlocal waited
+        live = await service.submit(*[ITEM_SECONDS * 1000] * 400)
+        while not live.job.status.finished:
+            await live.bell.wait(live.bell.rings, 3600.0)
+            given = [len(worker.given) for worker in service.engine.workers_of(POOL)]
+            waited += given == [2, 2]
+
+    service = scheduled(story)
+
+    assert waited
+    makespan = max(ran.at + ran.seconds for ran in service.engine.ran) - service.engine.ran[0].at
+    assert makespan <= 400 * ITEM_SECONDS / 2 + 2 * ITEM_SECONDS
+
+
+def test_nobody_waits_after_a_long_chunk_of_another() -> None:
+    """Whose job wants nothing more, but has long chunks with the workers still."""
+    starts: list[float] = []
+
+    async def story(service: Scheduled) -> None:
+        first = await service.submit(*[ITEM_SECONDS * 1000] * 100)
+        while first.waiting:
+            await first.bell.wait(first.bell.rings, 3600.0)
+        came = service.clock.monotonic()
+        second = await service.submit(*[ITEM_SECONDS * 1000] * 100)
+        await service.end(first, second)
+        starts.append(service.ran(second)[0].at - came)
+
+    scheduled(story)
+
+    assert max(starts) <= ITEM_SECONDS + 0.002
 
 
 def test_two_jobs_are_cut_into_short_chunks() -> None:

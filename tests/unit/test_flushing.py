@@ -80,14 +80,14 @@ def test_a_chunks_last_results_are_sent_with_its_end(runner: Runner, sent: list[
     assert sent == [[Kind.PART], [Kind.PART, Kind.DONE]]
 
 
-@pytest.mark.parametrize(("long", "parts"), [(False, 3), (True, 1)])
+@pytest.mark.parametrize(("long", "parts"), [(False, 4), (True, 1)])
 def test_results_of_long_chunks_are_sent_less_often(
     runner: Runner, sent: list[list[Kind]], long: bool, parts: int
 ) -> None:
-    """Nobody else wants the worker then, and each time costs what the items could have: 50 ms, or 100."""
+    """Nobody else wants the worker then, and each time costs what the items could have: 50 ms, or 200."""
     marks = Marks(mmap.mmap(-1, SLOT_BYTES), 0)
     slot = Slot(0, marks, cast("Listener", None), now=0.0)
-    chunk = Chunk(1, "rest", b"{}", 0, 15, b"0.0125\n" * 15, long=long)
+    chunk = Chunk(1, "rest", b"{}", 0, 20, b"0.0125\n" * 20, long=long)
 
     runner.run(slot.give(chunk, now=0.0))
 

@@ -159,6 +159,57 @@ def test_nothing_is_put_behind_what_is_late(supervised: Supervised) -> None:
     assert supervised.slot.room(1) == "idle"
 
 
+def test_after_a_long_chunk_another_may_wait(supervised: Supervised) -> None:
+    """It is not behind what should be done by now, until the long one takes twice the time that it should."""
+    supervised.give(1, 20, long=True)
+    supervised.run(0)
+    assert supervised.slot.room(1) == "after"
+    supervised.give(2, 20, long=True)
+    assert supervised.slot.room(1) == "none"
+
+    assert not supervised.slot.hold_back(LONG_SECONDS, idle=False)
+    assert supervised.slot.calm
+    assert supervised.slot.hold_back(LONG_SECONDS, idle=True)
+    supervised.slot.take_back()
+
+    assert supervised.back == {1: 1, 2: 0}
+
+
+def test_after_a_long_chunk_that_is_late_nothing_may_wait(supervised: Supervised) -> None:
+    """An item of it takes long; what waits after it goes back."""
+    supervised.give(1, 1, long=True)
+    supervised.run(0)
+    assert not supervised.slot.hold_back(LONG_ALONE_SECONDS, idle=False)
+    assert supervised.slot.room(1) == "none"
+
+    supervised.give(2, 20, long=True)
+    assert supervised.slot.hold_back(LONG_ALONE_SECONDS, idle=False)
+
+
+def test_behind_what_was_meant_to_be_short_a_worker_is_not_calm(supervised: Supervised) -> None:
+    """Somebody has to look whether it takes longer."""
+    supervised.give(1, 1)
+    assert supervised.slot.calm
+    supervised.give(2, 1)
+
+    assert not supervised.slot.calm
+
+
+def test_a_chunk_has_taken_nothing_while_it_waits_after_another(supervised: Supervised) -> None:
+    """Its time begins when that ends."""
+    supervised.give(1, 1, long=True)
+    supervised.give(2, 1, long=True)
+    assert (supervised.slot.taken(1, 0.25), supervised.slot.taken(2, 0.25)) == (0.25, 0.0)
+
+    supervised.worker.begin(0, 0.0)
+    supervised.worker.go_on("lucky")
+    supervised.worker.begin(0, 0.0)
+    while supervised.worker.pipe:
+        supervised.slot.received(supervised.worker.pipe.popleft(), 1.0)
+
+    assert supervised.slot.taken(2, 1.5) == 0.5
+
+
 def test_items_side_by_side_wait_for_nobody(supervised: Supervised) -> None:
     """Nothing of theirs is behind anything."""
     supervised.give(1, 1, concurrency=3)
