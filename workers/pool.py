@@ -155,6 +155,7 @@ class Pool:
         self._fork_missing()
         by_load = sorted(self._staying(pool), key=lambda worker: worker.slot.chunks)
         for worker in by_load[: max(0, len(by_load) - processes)]:
+            worker.surplus = True
             worker.slot.retire()
             self._after_chunk(worker)
         self._listener.room()
@@ -312,7 +313,7 @@ class Pool:
         told = replace(exit_, stack=worker.box.stack(), log=worker.box.log(), oom=oom)
         self._gone(worker, told)
         if not self._stopping:
-            self._restarts[worker.pool] += 1
+            self._restarts[worker.pool] += not worker.surplus
             self._replace(worker)
 
     def _replace(self, worker: Worker) -> None:

@@ -58,6 +58,8 @@ class Worker:
         self.box = box
         self.reading = True
         """Whether its stream has not ended."""
+        self.surplus = False
+        """Whether it leaves without a successor."""
         self._connection = connection
         self._reader = FrameReader()
         self._helping = SMALL_BYTES

@@ -71,15 +71,17 @@ def test_a_pool_grows_and_shrinks_under_load(watched: Watched) -> None:
 
 
 def test_a_pool_that_shrinks_lets_the_running_items_end(watched: Watched) -> None:
-    """None is cut short or run twice."""
+    """None is cut short or run twice; who leaves without a successor was not replaced."""
     resize(watched, 4)
     watched.recovers()
+    replaced = watched.api.get("/v1/pool").json()["pools"]["cpu"]["restarts"]
     job = watched.submit("sleep_for", [0.5] * 4, chunksize=1)
     until(lambda: watched.job(job)["counts"]["running"] == 4, 5, "all run")
     resize(watched, 1)
 
     assert [line["output"] for line in watched.results(job)] == [0.5] * 4
     until(lambda: len(watched.workers()) == 1, 2, "one is left")
+    assert watched.api.get("/v1/pool").json()["pools"]["cpu"]["restarts"] == replaced
     resize(watched, 2)
     watched.recovers()
 
