@@ -51,13 +51,7 @@ def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        path for path in DOCUMENTS if path.name != "performance.md"
-    ],  # whose figures are still being put together
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_line_of_a_document_fits_on_a_screen(document: Path) -> None:
     """At most 120 characters, but for an address that is alone, and for tables that a command writes."""
     lines = _WRITTEN.sub("", document.read_text()).splitlines()
