@@ -247,8 +247,9 @@ class Slot:
         if took < HELD_UP_SECONDS:
             return False
         long, behind = first.chunk.long, len(self._given) > 1
-        self._late = not long or took >= LONG_ALONE_SECONDS
-        due = idle or (behind and self._late) or took >= (LONG_ALONE_SECONDS if long else LONG_SECONDS)
+        overdue = took >= (LONG_ALONE_SECONDS if long else LONG_SECONDS)
+        self._late = overdue or not long
+        due = idle or overdue or (behind and not long)
         waits = behind or running[1] + 1 < first.stop
         if self._held_back is not None or self.leaving or not (due and waits):
             return False

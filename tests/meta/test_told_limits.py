@@ -8,7 +8,7 @@ from app.api import board, jobs, overview
 from app.domain import chunking, digest, eta, patience, retry
 from app.service import access, control, dispatcher, intake, passing, recent, writer
 from app.stores import checkpoints, connection, payloads
-from workers import blackbox, light, memory, report, slot, wire
+from workers import blackbox, chunk, light, memory, report, slot, wire
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +27,13 @@ PRINTED_BYTES = blackbox.LOG_HEAD_BYTES + blackbox.LOG_TAIL_BYTES
 TOLD = [
     ("ARCHITECTURE.md", f"a chunk of about {_ms(chunking.TARGET_SECONDS)} of work"),
     ("ARCHITECTURE.md", f"{_ms(chunking.ALONE_SECONDS)} for a job that has the workers to itself"),
+    ("ARCHITECTURE.md", f"of long chunks every {chunk.FLUSH_LONG_SECONDS * 1_000:g}"),
     ("ARCHITECTURE.md", f"in one transaction, every {_ms(writer.PAUSE_SECONDS)}"),
+    (
+        "CHANGELOG.md",
+        f"seen up to {_ms(chunk.FLUSH_LONG_SECONDS + writer.PAUSE_SECONDS)} after they are there",
+    ),
+    ("CHANGELOG.md", f"Results of items under {_ms(chunk.SLOW_SECONDS)}"),
     (
         "docs/callers.md",
         f"good for {'five' if access.TICKET_SECONDS == 300 else access.TICKET_SECONDS} minutes",
