@@ -58,10 +58,11 @@ faults: install ## the same faults on multiprocessing.Pool, concurrent.futures, 
 bench: install ## the service against multiprocessing.Pool in the same run, as ratios, into bench/RESULTS.md
 	$(BIN)/python -m bench --write
 
-profile: install ## where the CPU time of a million squares, and of large items, goes, stage by stage, and what it is at least
+profile: install ## where the CPU time of a million squares, of large items and of one-item jobs goes, stage by stage
 	$(BIN)/python -m bench.profile
 	$(BIN)/python -m bench.profile_bare
 	$(BIN)/python -m bench.profile_large
+	$(BIN)/python -m bench.profile_single
 
 bench-quick: install ## the same, smaller and once: a minute, written nowhere
 	$(BIN)/python -m bench --quick

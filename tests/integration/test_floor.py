@@ -10,8 +10,11 @@ from typing import cast
 
 import pytest
 
+from bench import profile_single
 from bench.bare import STEPS, Caller, Keeper
 from bench.floor import SERVICE, measure, table
+from bench.sampled import ITSELF, STAGES, stage_of
+from bench.server import ROOT
 
 BODY = b"3"
 SOMEWHERE_ELSE = 100
@@ -70,3 +73,26 @@ def test_a_server_that_does_more_does_all_of_it(
 
     assert asyncio.run(ask()) == 9 + SOMEWHERE_ELSE
     assert (pool.kept, kept(path)) == (first, last)
+
+
+def test_what_the_loop_does_for_a_job_of_one_item_is_told_by_stage() -> None:
+    """Of its CPU time all is told, and most of it as that of a stage, not of looking."""
+    told = profile_single.measure("tiny")
+
+    loop = {what: used for (where, what), used in told.items() if where == "loop"}
+    stages = sum(used for what, used in loop.items() if what in {*STAGES, ITSELF})
+    assert {*STAGES, ITSELF} < set(loop)
+    assert 0 < sum(loop.values()) < 2 * stages
+    assert min(used for (where, _), used in told.items() if where != "loop") > 0
+
+
+def test_each_stage_is_of_code_that_is_there() -> None:
+    """What is of no stage counts for who called it; whoever calls nobody's is the loop itself."""
+    names = [name for stage in STAGES.values() for name in stage]
+    ours = [name for name in names if name.startswith(("app", "workers"))]
+    assert [name for name in ours if not (ROOT / name).exists()] == []
+
+    shared, library = f"{ROOT}/app/domain/job.py", asyncio.__file__
+    assert stage_of(iter([shared, f"{ROOT}/app/service/writer.py", f"{ROOT}/app/api/jobs.py"])) == "results"
+    assert stage_of(iter([f"{ROOT}/workers/wire.py"])) == "workers"
+    assert stage_of(iter([shared, library])) == ITSELF
