@@ -3,15 +3,17 @@
 How it works: what comes in waits in a `_Batch`; one coroutine takes all that waits, of all jobs, writes it in one
 transaction, and only then lets counts change and readers know.  That is at most once in `PAUSE_SECONDS`, for the
 CPU it takes is the items'; but at once for what something waits for.  If the store fails, the batch waits on in
-front of what came meanwhile, and is tried again.
+front of what came meanwhile, and is tried again.  Failures are looked at before they are written, which takes longer
+than all else: a few at a time, and a change that a caller waits for is written in between.
 
-Invariant: a segment is written exactly once, in the order in which it came.
+Invariant: a segment is written exactly once, and a job's segments in the order in which they came.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from msgspec.structs import replace
 
@@ -32,6 +34,8 @@ PAUSE_BYTES_MAX = 256 << 10
 """More results than this do not wait for others."""
 JOBS_MAX = 200
 """Whose state is written at once; those that remain follow, and others have the loop between."""
+FAILURES_MAX = 500
+"""Once so many are to be looked at, further ones are for the next write, and nobody else's results wait for them."""
 RETRY_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 5.0
 """How long a caller waits for its change to be stored."""
@@ -39,36 +43,56 @@ ANSWER_SECONDS_MAX = 5.0
 log = logging.getLogger(__name__)
 
 
+_Result = tuple[LiveJob, Segment, Sequence[str]]
+"""A segment of the job's log, and the ids of files that it names."""
+
+
 @dataclass(slots=True)
 class _Batch:
     """What waits to be written."""
 
-    segments: list[tuple[LiveJob, Segment]] = field(default_factory=list)
+    results: list[_Result] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
-    files: dict[str, list[str]] = field(default_factory=dict)
-    """Ids of files that results name, by job."""
     jobs: dict[str, LiveJob] = field(default_factory=dict)
     """Those whose state is to be written."""
-    unanswered: list[asyncio.Future[None]] = field(default_factory=list)
-    """Who waits for this to be written."""
+    unanswered: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
+    """Who waits for the state of a job to be written."""
+
+    def __bool__(self) -> bool:
+        return bool(self.results or self.notes or self.jobs)
 
     def followed_by(self, later: "_Batch") -> "_Batch":
-        files = {job_id: ids + later.files.get(job_id, []) for job_id, ids in self.files.items()}
+        unanswered = {
+            job_id: self.unanswered.get(job_id, []) + later.unanswered.get(job_id, [])
+            for job_id in chain(self.unanswered, later.unanswered)
+        }
         return _Batch(
-            self.segments + later.segments,
-            self.notes + later.notes,
-            later.files | files,
-            self.jobs | later.jobs,
-            self.unanswered + later.unanswered,
+            self.results + later.results, self.notes + later.notes, self.jobs | later.jobs, unanswered
         )
 
-    def parted(self) -> tuple["_Batch", "_Batch"]:
-        """What is to be written first, and the rest, which is written before anybody is answered."""
-        if len(self.jobs) <= JOBS_MAX:
-            return self, _Batch()
-        jobs = list(self.jobs.items())
-        first = _Batch(self.segments, self.notes, self.files, dict(jobs[:JOBS_MAX]))
-        return first, _Batch(jobs=dict(jobs[JOBS_MAX:]), unanswered=self.unanswered)
+    def take_results(self) -> list[_Result]:
+        """Those to be written first.  Of the others, those of jobs that had none among these come first next time."""
+        taken: list[_Result] = []
+        left: dict[str, list[_Result]] = {}
+        failures = 0
+        for result in self.results:
+            live, segment, _ = result
+            if live.job.id in left or (segment.failed and failures >= FAILURES_MAX):
+                left.setdefault(live.job.id, []).append(result)
+            else:
+                taken.append(result)
+                failures += segment.failed
+        served = {live.job.id for live, *_ in taken} if left else set()
+        self.results = [result for job_id in sorted(left, key=served.__contains__) for result in left[job_id]]
+        return taken
+
+    def take_state(self) -> "_Batch":
+        """The jobs to be written first, those that somebody waits for before others, and all there is to note."""
+        first = list(islice(dict.fromkeys(chain(self.unanswered, self.jobs)), JOBS_MAX))
+        jobs = {job_id: self.jobs.pop(job_id) for job_id in first}
+        unanswered = {job_id: self.unanswered.pop(job_id) for job_id in first if job_id in self.unanswered}
+        notes, self.notes = self.notes, []
+        return _Batch([], notes, jobs, unanswered)
 
 
 @dataclass(slots=True)
@@ -120,9 +144,7 @@ class Writer:
 
     def add(self, live: LiveJob, segment: Segment, files: Sequence[str]) -> None:
         """The next segment of the job's log, and the files it names."""
-        self._waiting.segments.append((live, segment))
-        if files:
-            self._waiting.files.setdefault(live.job.id, []).extend(files)
+        self._waiting.results.append((live, segment, files))
         self.bytes_waiting += len(segment.lines)
         pause = self._wrote_at + PAUSE_SECONDS - self._clock.monotonic()
         if pause <= 0 or live.eager or self.bytes_waiting >= PAUSE_BYTES_MAX:
@@ -144,7 +166,7 @@ class Writer:
             self._wake.set()
             return
         self._touched[live.job.id] = live
-        if live.at_its_end and self._waiting.segments:
+        if live.at_its_end and self._waiting.results:
             self._wake.set()  # its last results are among these
         else:
             self._write_within(STATUS_DELAY_SECONDS)
@@ -165,14 +187,14 @@ class Writer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting.jobs or self._waiting.segments:
+        if self._waiting:
             self._wake.set()
 
     async def written(self, live: LiveJob) -> None:
         """Return once the job, as it is now, is stored.  ServiceError if that takes too long."""
         self._waiting.jobs[live.job.id] = live
         answer = asyncio.get_running_loop().create_future()
-        self._waiting.unanswered.append(answer)
+        self._waiting.unanswered.setdefault(live.job.id, []).append(answer)
         self._wake.set()
         await asyncio.wait([answer], timeout=ANSWER_SECONDS_MAX)
         if not answer.done():
@@ -210,39 +232,62 @@ class Writer:
         self._on_stored(())
 
     async def _write(self) -> None:
-        """Write all that waits in one transaction, then tell everybody."""
-        batch, self._waiting = self._waiting.parted()
+        """Write what waits: all, or the first part of it, and the rest follows."""
+        results = self._waiting.take_results()
+        if self._waiting.results:
+            self._wake.set()
+        try:
+            digests = await self._digests(results)
+        except BaseException:
+            self._waiting = _Batch(results).followed_by(self._waiting)
+            raise
+        await self._commit(results, digests)
+
+    async def _commit(self, results: list[_Result], digests: Mapping[str, Digest]) -> None:
+        """Store these results, with what is to be told of jobs, in one transaction; then tell everybody."""
+        batch = self._waiting.take_state()
+        batch.results = results
+        if not batch:
+            return
         if self._waiting.jobs:
             self._wake.set()
         self._wrote_at = self._clock.monotonic()
+        segments = [segment for _, segment, _ in results]
+        by_job: dict[str, list[Segment]] = {}
+        files: dict[str, list[str]] = {}
+        for live, segment, named in results:
+            batch.jobs[live.job.id] = live
+            self._touched.pop(live.job.id, None)
+            by_job.setdefault(live.job.id, []).append(segment)
+            if named:
+                files.setdefault(live.job.id, []).extend(named)
         try:
-            by_job: dict[str, list[Segment]] = {}
-            for live, segment in batch.segments:
-                batch.jobs[live.job.id] = live
-                self._touched.pop(live.job.id, None)
-                by_job.setdefault(live.job.id, []).append(segment)
-            digests = {
-                job_id: digest
-                for job_id, segments in by_job.items()
-                if (digest := await self._digest(batch.jobs[job_id], segments)) is not None
-            }
             now = self._clock.now()
             jobs = {live.job.id: live.after(by_job.get(live.job.id, ()), now) for live in batch.jobs.values()}
             jobs |= {
                 job_id: replace(jobs[job_id], error_groups=digest.top) for job_id, digest in digests.items()
             }
-            segments = [segment for _, segment in batch.segments]
             await self._store.append_results(
-                segments, list(jobs.values()), batch.files, batch.notes, list(digests.values())
+                segments, list(jobs.values()), files, batch.notes, list(digests.values())
             )
         except BaseException:
             self._waiting = batch.followed_by(self._waiting)
             raise
+        self._tell(batch, jobs, by_job, digests)
+
+    def _tell(
+        self,
+        batch: _Batch,
+        jobs: Mapping[str, Job],
+        by_job: Mapping[str, Sequence[Segment]],
+        digests: Mapping[str, Digest],
+    ) -> None:
+        """The batch is stored, and its jobs are these."""
         if self.trouble is not None:
             log.info("results can be stored again")
             self.trouble = None
-        self.bytes_waiting -= sum(len(segment.lines) for segment in segments)
-        for live, segment in batch.segments:
+        for live, segment, _ in batch.results:
+            self.bytes_waiting -= len(segment.lines)
             self.stored.add(segment)
             live.recent.add(segment, self._room)
         self.bytes_waiting -= sum(map(_size, batch.notes))
@@ -255,25 +300,38 @@ class Writer:
             if live.job.status.finished:
                 self._waiting.jobs.pop(live.job.id, None)
                 self._touched.pop(live.job.id, None)
+                _answer(self._waiting.unanswered.pop(live.job.id, ()))
                 live.recent.release(self._room)
             elif live.idle and live.over:
                 self.touch(live)
-        for answer in batch.unanswered:
-            if not answer.done():
-                answer.set_result(None)
+        for answers in batch.unanswered.values():
+            _answer(answers)
         self._on_stored(list(batch.jobs.values()))
 
-    async def _digest(self, live: LiveJob, segments: Sequence[Segment]) -> Digest | None:
-        """The job's digest after these segments, its next; None if it stays the same."""
-        telling = [segment for segment in segments if is_telling(segment)]
-        if not telling:
-            return None
+    async def _digests(self, results: Sequence[_Result]) -> dict[str, Digest]:
+        """The digests of jobs after these results, their next; of those whose digest changes."""
+        telling: dict[str, tuple[LiveJob, list[Segment]]] = {}
+        for live, segment, _ in results:
+            if is_telling(segment):
+                telling.setdefault(live.job.id, (live, []))[1].append(segment)
+        return {job_id: await self._digest(live, segments) for job_id, (live, segments) in telling.items()}
+
+    async def _digest(self, live: LiveJob, segments: Sequence[Segment]) -> Digest:
+        """The job's digest after these segments.  A change that a caller waits for does not wait for that."""
         if live.digest is None:
             live.digest = await self._store.read_digest(live.job.id) or Digest(live.job.id)
         digesting = Digesting(live.digest, self._clock.now())
-        for _ in digesting.over(telling):
+        for _ in digesting.over(segments):
             await asyncio.sleep(0)
+            if self._waiting.unanswered:
+                await self._commit([], {})
         return digesting.digest
+
+
+def _answer(answers: Iterable[asyncio.Future[None]]) -> None:
+    for answer in answers:
+        if not answer.done():  # who waited too long has left
+            answer.set_result(None)
 
 
 def _size(note: Note) -> int:

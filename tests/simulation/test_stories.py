@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from app.domain import digest
+from app.service import writer
 from tests.simulation.world import World
 
 SEEDS = 500
@@ -31,6 +33,18 @@ def test_nothing_is_ever_lost(first: int) -> None:
             World(seed).run()
         except Exception as error:
             pytest.fail(f"seed {seed} (again: python -m tests.simulation {seed}): {error!r}")
+
+
+def test_nothing_is_lost_however_little_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures are looked at one by one, and each job is written by itself; changes come in between."""
+    monkeypatch.setattr(digest, "STEP_FAILURES", 1)
+    monkeypatch.setattr(writer, "FAILURES_MAX", 1)
+    monkeypatch.setattr(writer, "JOBS_MAX", 1)
+    for seed in range(SEEDS, SEEDS + 100):
+        try:
+            World(seed).run()
+        except Exception as error:
+            pytest.fail(f"seed {seed}: {error!r}")
 
 
 def test_a_seed_tells_the_same_story_every_time() -> None:
