@@ -76,7 +76,7 @@ class Appending:
                     _check_taking(live)
                     self._check_window(live, count)
                     await self._store_items(live, new, count)
-                    live.grow(count)
+                    self._dispatcher.grown(live, new)
         finally:
             if live.over:
                 self._dispatcher.touch(live)  # it could not end meanwhile

@@ -116,11 +116,15 @@ class Dispatcher:
 
     def submitted(self, job: Job, blocks: Sequence[Block] = ()) -> LiveJob:
         """The stored job may run.  `blocks` are its first items, if they are at hand."""
-        for block in blocks:
-            self._items.put(job.id, block)
+        self._items.put(job.id, *blocks)
         live = self._take_up(job, [(0, job.counts.total)] if job.counts.total else [])
         self.pump()
         return live
+
+    def grown(self, live: LiveJob, blocks: Sequence[Block]) -> None:
+        """These further items of the job are stored, and may run."""
+        self._items.put(live.job.id, *blocks)
+        live.grow(sum(block.count for block in blocks))
 
     async def cancel(self, live: LiveJob, *, force: bool = False) -> Receipt:
         """No item starts any more; running ones are asked to end, and made to after a grace, or by force at once.

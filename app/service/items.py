@@ -1,4 +1,4 @@
-"""The items of running jobs, read from the store a block at a time.
+"""The items of running jobs, at hand since they came, or read from the store a block at a time.
 
 Invariant: what is kept is bounded in bytes for all jobs together; what is dropped can be read again.
 """
@@ -9,6 +9,8 @@ from app.domain.item import Block, cut, number_of_lines
 from app.domain.store import JobStore
 
 CACHE_BYTES = 64 << 20
+BLOCK_BYTES = 400
+"""What a block takes besides its lines: of items that come one by one, most."""
 _EXACT_BELOW = 64
 _GUESSES_MAX = 4
 
@@ -20,17 +22,22 @@ class ItemCache:
         self._store = store
         self._left = bytes_max
         self._blocks: OrderedDict[tuple[str, int], Block] = OrderedDict()
-        self._firsts: dict[str, tuple[int, ...]] = {}
+        self._firsts: dict[str, dict[int, None]] = {}
         """With which items the blocks of a job begin, by its id."""
 
-    def put(self, job_id: str, block: Block) -> None:
-        """Keep a block, dropping those not used for longest."""
-        self._drop((job_id, block.first))
-        self._blocks[job_id, block.first] = block
-        self._firsts[job_id] = (*self._firsts.get(job_id, ()), block.first)
-        self._left -= len(block.lines)
-        while self._left < 0 and len(self._blocks) > 1:
-            self._drop(next(iter(self._blocks)))
+    def put(self, job_id: str, *blocks: Block) -> None:
+        """Keep these, dropping those not used for longest."""
+        for block in blocks:
+            self._drop((job_id, block.first))
+            self._blocks[job_id, block.first] = block
+            self._firsts.setdefault(job_id, {})[block.first] = None
+            self._left -= BLOCK_BYTES + len(block.lines)
+            while self._left < 0 and len(self._blocks) > 1:
+                self._drop(next(iter(self._blocks)))
+
+    def __contains__(self, place: tuple[str, int]) -> bool:
+        """Whether the block of this job that starts with this item is here."""
+        return place in self._blocks
 
     def pop(self, job_id: str, first: int) -> Block | None:
         """The block that starts with item `first`, if it is here; it is kept no longer."""
@@ -38,7 +45,7 @@ class ItemCache:
 
     def forget(self, job_id: str) -> None:
         """The job is over; another may come under its id."""
-        for first in self._firsts.get(job_id, ()):
+        for first in list(self._firsts.get(job_id, ())):
             self._drop((job_id, first))
 
     async def load(self, job_id: str, index: int) -> Block:
@@ -50,10 +57,11 @@ class ItemCache:
     def _drop(self, key: tuple[str, int]) -> Block | None:
         block = self._blocks.pop(key, None)
         if block is not None:
-            self._left += len(block.lines)
-            job_id, dropped = key
-            self._firsts[job_id] = tuple(first for first in self._firsts[job_id] if first != dropped)
-            if not self._firsts[job_id]:
+            self._left += BLOCK_BYTES + len(block.lines)
+            job_id, first = key
+            firsts = self._firsts[job_id]
+            del firsts[first]
+            if not firsts:
                 del self._firsts[job_id]
         return block
 

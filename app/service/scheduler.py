@@ -267,7 +267,7 @@ class Scheduler:
         """Read from this block now, and have the next one ready when it is used up."""
         live.reader = reader
         stop = reader.block.stop
-        if live.todo and live.todo[-1][1] > stop:
+        if live.todo and live.todo[-1][1] > stop and (live.job.id, stop) not in self._items:
             self._start(self._prefetch(live, stop))
 
     def _load(self, live: LiveJob, read: Callable[[], Awaitable[None]]) -> bool:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from app.domain.item import Block, Page, Segment, View
+from app.domain.job import Options
 from app.service.admission import Limits
+from app.service.appending import Appending
 from app.service.jobs import Jobs
 from app.service.scheduler import LOADS_MAX
 from app.service.writer import PAUSE_SECONDS
@@ -26,6 +28,8 @@ class Counted(MemoryStore):
         self.writes = 0
         self.without_results = 0
         self.pages = 0
+        self.blocks = 0
+        """That were read."""
         self.looked_at = 0
         """Jobs of before a restart."""
 
@@ -40,6 +44,10 @@ class Counted(MemoryStore):
         self.looked_at += 1
         await asyncio.sleep(0.001)
         return await super().done_ranges(job_id, index, ranges_max)
+
+    async def read_block(self, job_id: str, index: int) -> Block | None:
+        self.blocks += 1
+        return await super().read_block(job_id, index)
 
     async def read_results(self, *which: Any, **limits: Any) -> Page:
         self.pages += 1
@@ -115,6 +123,33 @@ def test_a_reader_that_has_all_results_costs_the_store_nothing(view: View) -> No
     scheduled(story, store)
 
     assert looked.count(0) == len(looked) > 6
+
+
+def test_items_that_have_just_come_are_not_read_again() -> None:
+    """Neither those that came with their job, in however many blocks, nor those that it was given later."""
+    store = Counted()
+
+    async def story(service: Scheduled) -> None:
+        jobs = Jobs(store, service.dispatcher, service.engine, service.clock, Limits(10, 100))
+        appending = Appending(jobs, store, service.dispatcher, service.clock, 100)
+        options = Options(chunksize=1)  # of which none is ever taken back
+        job = a_job(total=30, task="work", sealed=False, created_at=START, options=options)
+        await store.create_job(job, came := [_block(first) for first in (0, 10, 20)])
+        live = service.dispatcher.submitted(job, came)
+        for first in range(30, 80, 10):
+            await appending.append(job.id, [_block(first)])
+        while live.job.counts.done < 80:
+            await live.bell.wait(live.bell.rings, 3600.0)
+        assert sorted(ran.index for ran in service.ran(live)) == list(range(80))
+
+    scheduled(story, store)
+
+    assert store.blocks == 0
+
+
+def _block(first: int) -> Block:
+    """Ten items."""
+    return Block(first, 10, b"".join(Item(n, "ok", ms=30.0).line() + b"\n" for n in range(first, first + 10)))
 
 
 def test_after_a_restart_jobs_are_looked_up_when_their_turn_comes() -> None:
