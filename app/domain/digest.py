@@ -137,8 +137,6 @@ class Digesting:
         self._digest = digest
         self._now = now
         self._tallies = {tally.group.id: tally for tally in digest.tallies}
-        self._groups: dict[bytes, Group] = {}
-        """By the `error` they were found in: often many items fail with the very same words."""
         self._buckets = dict(digest.timings.buckets)
         self._slowest = list(digest.timings.slowest)
         self._untimed = digest.timings.untimed
@@ -185,29 +183,28 @@ class Digesting:
 
     def _count(self, lines: bytes) -> Iterator[None]:
         """Count the failures among the lines."""
-        for line in lines.splitlines():
-            if not is_failure(line):
-                continue
+        found: dict[str, tuple[Group, list[int]]] = {}
+        for number, line in enumerate(filter(is_failure, lines.splitlines()), start=1):
             failure = _decode(line)
-            key = bytes(failure.error)
-            group = self._groups.get(key)
-            if group is None:
-                group = self._groups[key] = group_of(msgspec.json.decode(key))
-            self._tally(group, failure.index)
+            group = group_of(failure.error)
+            found.setdefault(group.id, (group, []))[1].append(failure.index)
             self._untimed += failure.duration_ms is None and group.kind in _UNTIMED
-            self._failures += 1
-            if self._failures % STEP_FAILURES == 0:
+            if number % STEP_FAILURES == 0:
                 yield
+        for group, indexes in found.values():
+            self._tally(group, indexes)
 
-    def _tally(self, group: Group, index: int) -> None:
+    def _tally(self, group: Group, indexes: Sequence[int]) -> None:
+        """Failures of these items, in the order of the log, are of the group."""
+        self._failures += len(indexes)
         tally = self._tallies.get(group.id)
-        if tally is not None:
-            samples = (*tally.samples, index)[:SAMPLES_MAX]
-            tally = replace(tally, count=tally.count + 1, last_at=self._now, samples=samples)
-        elif len(self._tallies) < GROUPS_MAX:
-            tally = Tally(group, 1, self._now, self._now, (index,))
-        if tally is not None:
-            self._tallies[group.id] = tally
+        if tally is None:
+            if len(self._tallies) == GROUPS_MAX:
+                return
+            tally = Tally(group, 0, self._now, self._now, ())
+        samples = (*tally.samples, *indexes[:SAMPLES_MAX])[:SAMPLES_MAX]
+        count = tally.count + len(indexes)
+        self._tallies[group.id] = replace(tally, count=count, last_at=self._now, samples=samples)
 
 
 def is_telling(segment: Segment) -> bool:
@@ -217,7 +214,7 @@ def is_telling(segment: Segment) -> bool:
 
 class _Failure(msgspec.Struct):
     index: int
-    error: msgspec.Raw
+    error: dict[str, Any]
     duration_ms: float | None = None
 
 

@@ -331,10 +331,8 @@ class LiveJob(Watched):
         self._logged += count
         self._logged_failed += failed
         self.unwritten += 1
-        if self.troubles or self.progress:
-            for index in range(first, first + count):
-                self.troubles.pop(index, None)
-                self.progress.pop(index, None)
+        _drop(self.troubles, first, first + count)
+        _drop(self.progress, first, first + count)
         return segment
 
     @property
@@ -375,6 +373,14 @@ class LiveJob(Watched):
             ended_at=now,
             expires_at=now + timedelta(seconds=kept_seconds(job.options, status, counts)),
         )
+
+
+def _drop(by_index: dict[int, Any], first: int, stop: int) -> None:
+    """Items from `first` on and before `stop` are done; looked for where there are fewer."""
+    some = list(by_index) if len(by_index) < stop - first else range(first, stop)
+    for index in some:
+        if first <= index < stop:
+            by_index.pop(index, None)
 
 
 _MADE_TOGETHER = frozenset(

@@ -1,12 +1,15 @@
 """An unfinished job in memory: each item is in one place."""
 
 import asyncio
+from collections.abc import Collection
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from app.domain.engine import Chunk
 from app.domain.job import Event, Status
+from app.domain.retry import Trouble
 from app.service.live import LiveJob
 from tests.builders import NOON, a_job
 
@@ -30,6 +33,29 @@ def test_what_is_out_is_with_workers_until_it_is_heard_of() -> None:
     live.sent(Chunk(1, "sqrt", b"{}", 0, 2, b"1\n2\n"))
 
     assert (live.out, live.waiting) == (2, 1)
+
+
+class _Counted(dict[int, Any]):
+    """Remembers how often something was taken out, or looked for there."""
+
+    taken = 0
+
+    def pop(self, *arguments: Any) -> Any:
+        self.taken += 1
+        return super().pop(*arguments)
+
+
+@pytest.mark.parametrize(("indexes", "count"), [([7], 60_000), (range(60_000), 3), ([7, 8], 8)])
+def test_what_is_known_of_items_goes_with_their_results(indexes: Collection[int], count: int) -> None:
+    """One item in trouble does not have each of a large part looked for, nor many in trouble each of a small one."""
+    live = a_live_job(60_000)
+    live.troubles = _Counted({index: Trouble() for index in indexes})
+    live.progress = _Counted(dict.fromkeys(indexes, (0.5, "")))
+
+    live.log(0, count, 0, b"")
+
+    assert set(live.troubles) == set(live.progress) == {index for index in indexes if index >= count}
+    assert live.troubles.taken + live.progress.taken <= 2 * 3
 
 
 @pytest.mark.parametrize("sent", [0, 3])
