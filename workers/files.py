@@ -32,6 +32,7 @@ class Blobs:
     def __init__(self, directory: Path, *, durable: bool = False) -> None:
         self.directory = directory
         self.durable = durable
+        self._named = False
 
     def path(self, file_id: str) -> Path:
         """Where the file is, or would be.  ValueError if `file_id` is not an id."""
@@ -50,6 +51,14 @@ class Blobs:
             finally:
                 stream.close()
                 Path(stream.name).unlink(missing_ok=True)
+
+    def flush_names(self, section: Path) -> None:
+        """Wait until the names in this part of the directory are on the disk, and, once, the directory's own."""
+        _flush_directory(section)
+        _flush_directory(self.directory)
+        if not self._named:  # by whom it was made, and what became of that, is not known
+            _flush_directory(self.directory.parent)
+            self._named = True
 
     def discard_unfinished(self) -> None:
         """Remove what interrupted writers left.  Only while nobody writes."""
@@ -84,11 +93,7 @@ class BlobWriter:
         target.parent.mkdir(exist_ok=True)
         Path(self._stream.name).replace(target)
         if self._blobs.durable:
-            for directory in (
-                target.parent,
-                self._blobs.directory,
-            ):  # the file's name, and the directory's own
-                _flush_directory(directory)
+            self._blobs.flush_names(target.parent)
         return file_id
 
 

@@ -10,7 +10,9 @@ rows get from the log into the database; until then the owner is `loose` from so
 
 Whatever a sync could not bring to the disk, the kernel takes for written from then on (fsync(2); Rebello et al., "Can
 applications recover from fsync failures?", 2020): to sync again would succeed, and mean nothing.  So it is written
-again first; what a transaction had appended is cut off, and comes anew with the next one.
+again first; what a transaction had appended is cut off, and comes anew with the next one.  The names of files are
+only synced again: file systems keep them in a journal, and when that cannot be written they take nothing any more
+(ext4(5), `errors`; XFS and Btrfs shut down), so that no later sync succeeds without them.
 
 Invariant: bytes that a committed row names are never changed, nor cut off.
 """
@@ -73,6 +75,8 @@ class Payloads:
         """Those of which a sync has failed, or may have before the start."""
         self._synced: dict[int, int] = {}
         """How much is, which the database does not know yet."""
+        self._named = False
+        """Whether the directory's own name is known to be on the disk; who made it may have failed, or died."""
 
     # -- Reading
 
@@ -211,7 +215,6 @@ class Payloads:
             return os.open(self._path(owner), flags, 0o644)
         except FileNotFoundError:
             self._directory.mkdir(exist_ok=True)
-            sync_directory(self._directory.parent)
             return os.open(self._path(owner), flags, 0o644)
 
     def _read(self, owner: int, place: int, size: int) -> bytes:
@@ -243,7 +246,7 @@ class Payloads:
                     os.close(descriptor)
 
     def _sync(self, owners: Iterable[int]) -> None:
-        """Wait until their files, as they are now, and these files' names are on the disk."""
+        """Wait until their files, as they are now, and the names of these and of the directory are on the disk."""
         some = False
         for owner in owners:
             with suppress(FileNotFoundError):  # it was swept away
@@ -255,6 +258,9 @@ class Payloads:
                     os.close(descriptor)
         if some:
             sync_directory(self._directory)
+            if not self._named:
+                sync_directory(self._directory.parent)
+                self._named = True
 
 
 def _put(descriptor: int, text: bytes, place: int) -> None:

@@ -336,3 +336,55 @@ def test_with_durability_power_nothing_is_synced_twice(
         eventually(lambda: moved(tmp_path), SECONDS_MAX, "the log is emptied")
 
     assert len(synced) == 1
+
+
+class _Directories:
+    """Whether directories are synced, each of which may be refused."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refused: Path | None = None
+        self.synced: list[Path] = []
+        self._fsync = os.fsync
+        monkeypatch.setattr(os, "fsync", self.fsync)
+
+    def fsync(self, descriptor: int) -> None:
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if place == self.refused:
+            raise OSError(errno.EIO, "refused")
+        self.synced.append(place)
+        self._fsync(descriptor)
+
+
+@pytest.mark.parametrize("refused", ["data", "data/payloads"])
+def test_nothing_gets_into_the_database_before_the_names_of_its_payloads_are_on_the_disk(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refused: str
+) -> None:
+    """Nor before that of their directory is, whoever made it."""
+    directories = _Directories(monkeypatch)
+    directories.refused = tmp_path / refused
+    with opened(tmp_path / "data") as store:
+        run(submit(store, "j", a_large_block()))
+        eventually(lambda: caplog.text, SECONDS_MAX, "it is told")
+        assert not moved(tmp_path / "data")
+        directories.refused = None
+        run(submit(store, "other", a_block()))
+        eventually(lambda: moved(tmp_path / "data"), SECONDS_MAX, "the log is emptied")
+    assert directories.synced.count(tmp_path / refused) == 1
+
+
+@pytest.mark.parametrize("refused", ["data", "data/payloads"])
+def test_with_durability_power_the_names_of_a_payload_are_on_the_disk_before_its_answer(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """If they cannot be brought there, nothing was changed, however often it is tried."""
+    directories = _Directories(monkeypatch)
+    directories.refused = tmp_path / refused
+    with opened(tmp_path / "data", "power") as store:
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable):
+                run(submit(store, "j", a_large_block()))
+        assert (files(tmp_path / "data"), ids(run, store)) == ({}, set())
+        directories.refused = None
+        run(submit(store, "j", a_large_block()))
+        run(submit(store, "other", a_large_block()))
+    assert directories.synced.count(tmp_path / "data") == 1

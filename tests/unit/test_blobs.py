@@ -1,6 +1,8 @@
 """What a committed file survives."""
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,26 +14,31 @@ from workers.files import Blobs
 def test_only_a_durable_file_waits_for_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
 ) -> None:
-    """First its bytes, then, in its place, its name and that of its section; else nothing waits."""
+    """First its bytes, then, in its place, its name, that of its section and, until it succeeded, that of all files."""
     flushed: list[str] = []
+    refused = [str(tmp_path)]
     fsync = os.fsync
 
     def noted(descriptor: int) -> None:
         flushed.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        if flushed[-1] in refused:
+            raise OSError(errno.EIO, "refused")
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)
-    with Blobs(tmp_path, durable=durable).writing() as writer:
-        writer.write(b"content")
-        file_id = writer.commit()
+    blobs = Blobs(tmp_path / "files", durable=durable)
+    with suppress(OSError):
+        a_file(blobs, b"content")
+    refused.clear()
+    path = blobs.path(a_file(blobs, b"content"))
+    a_file(blobs, b"content")
 
-    section = tmp_path / file_id[7:9]
-    assert (section / file_id).read_bytes() == b"content"
+    assert path.read_bytes() == b"content"
+    names = [str(path.parent), str(tmp_path / "files")]
+    waited = [place for place in flushed if "/.new-" not in place]
+    assert waited == ([*names, str(tmp_path), *names, str(tmp_path), *names] if durable else [])
     if durable:
-        assert flushed[0].startswith(f"{tmp_path}/.new-")
-        assert flushed[1:] == [str(section), str(tmp_path)]
-    else:
-        assert flushed == []
+        assert flushed[0].startswith(f"{tmp_path}/files/.new-")
 
 
 @pytest.mark.parametrize("durable", [False, True])
