@@ -1,5 +1,7 @@
 """Fixtures: the real service on a loopback port."""
 
+import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,15 @@ from bench.server import START_SECONDS_MAX, Server
 __all__ = ["START_SECONDS_MAX", "Server", "api", "server", "serving"]
 
 SETTINGS = {"processes": "2", "tasks": "workers.tasks,workers.tasks.faults", "drain_seconds": "1"}
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Where it is set, each of hundreds of processes would compile anew what it imports: a quarter of a start."""
+
+
+def pytest_collection_finish() -> None:
+    """What has been loaded and collected by now is there to stay: looking for garbage need not go through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

@@ -88,22 +88,25 @@ ADDRESSES = (
     "/v1/jobs",
     "/nothing",
 )
-BODIES = {
-    "numbers": filled(HEAD, b"1", b"],"),
-    "not JSON at its end": filled(HEAD, b"1234567", b"x]}"),
-    "not UTF-8 at its end": filled(HEAD, b"1234567", b'"\xff"]}'),
-    "items last": filled(b'{"label":5,"items":[', b'{"x":1,"y":[1,2,{"z":3}]}', b"]}", BODY_BYTES // 4),
-    "items first": filled(b'{"items":[', b'["a,]"]', b'],"label":5}', BODY_BYTES // 4),
-    "strings": filled(HEAD, b'"a"', b'],"label":5}', BODY_BYTES // 4),
-    "one string": HEAD + b'"' + b"a" * (BODY_BYTES - 100) + b'"]}',
-    "one list": filled(HEAD + b"[", b"1", b"]]}"),
-    "a string of escapes": HEAD + b'"' + b"\\u0061" * (BODY_BYTES // 6 - 100) + b'"]}',
-    "nested": b'{"items":' + b"[" * (BODY_BYTES - 100),
-    "white space": b'{"items":' + b" " * (BODY_BYTES - 100) + b"[]}",
-    "lines": filled(HEAD, b'{\n"x": 1\n}\n', b'],"label":5}', BODY_BYTES // 4),
-    "params": filled(b'{"params":[', b"1", b'],"items":[]}'),
-    "members": b"{" + b",".join(b'"%d":1' % n for n in range(1_000_000)) + b"}",
+BODIES: dict[str, Callable[[], bytes]] = {
+    "numbers": lambda: filled(HEAD, b"1", b"],"),
+    "not JSON at its end": lambda: filled(HEAD, b"1234567", b"x]}"),
+    "not UTF-8 at its end": lambda: filled(HEAD, b"1234567", b'"\xff"]}'),
+    "items last": lambda: filled(
+        b'{"label":5,"items":[', b'{"x":1,"y":[1,2,{"z":3}]}', b"]}", BODY_BYTES // 4
+    ),
+    "items first": lambda: filled(b'{"items":[', b'["a,]"]', b'],"label":5}', BODY_BYTES // 4),
+    "strings": lambda: filled(HEAD, b'"a"', b'],"label":5}', BODY_BYTES // 4),
+    "one string": lambda: HEAD + b'"' + b"a" * (BODY_BYTES - 100) + b'"]}',
+    "one list": lambda: filled(HEAD + b"[", b"1", b"]]}"),
+    "a string of escapes": lambda: HEAD + b'"' + b"\\u0061" * (BODY_BYTES // 6 - 100) + b'"]}',
+    "nested": lambda: b'{"items":' + b"[" * (BODY_BYTES - 100),
+    "white space": lambda: b'{"items":' + b" " * (BODY_BYTES - 100) + b"[]}",
+    "lines": lambda: filled(HEAD, b'{\n"x": 1\n}\n', b'],"label":5}', BODY_BYTES // 4),
+    "params": lambda: filled(b'{"params":[', b"1", b'],"items":[]}'),
+    "members": lambda: b"{" + b",".join(b'"%d":1' % n for n in range(1_000_000)) + b"}",
 }
+"""Each is made when its turn comes: together they would take seconds, and hundreds of megabytes."""
 
 
 def test_what_holds_the_loop_is_told() -> None:
@@ -168,30 +171,32 @@ def test_what_the_framework_needs_to_send_a_file_is_loaded_beside_the_loop(
 @pytest.mark.parametrize("name", BODIES)
 def test_a_large_body_holds_nobody_up(watched: Watched, name: str) -> None:
     """Whatever stands in it, and where."""
+    body = BODIES[name]()
 
     def ask() -> None:
-        answer = watched.api.post("/v1/jobs", content=BODIES[name], headers=JSON)
+        answer = watched.api.post("/v1/jobs", content=body, headers=JSON)
         assert answer.status_code in (400, 413, 422)
 
     assert watched.held_by(ask) == []
 
 
-LINES = {
-    "one line": (b'"' + b"a" * BODY_BYTES + b'"', JSONL, 413),
-    "blank lines": (b"\n" * (2 << 20), JSONL, 200),
-    "every other line blank": (b"1\n\n" * (300 << 10), JSONL, 200),
-    "a bomb": (gzip.compress(b'"' + b"a" * (8 * BODY_BYTES)), JSONL | GZIP, 413),
-    "a bomb of JSON": (gzip.compress(b'{"items":[' + b" " * (8 * BODY_BYTES)), JSON | GZIP, 413),
-    "many packed": (gzip.compress(b"") * 20_000, JSONL | GZIP, 200),
-    "escapes": (b'"' + b"\\u0061" * 1_000_000 + b'"\n', JSONL, 200),
-    "names of files": (b"".join(b'"sha256-%064x"\n' % n for n in range(100_000)), JSONL, 200),
+LINES: dict[str, tuple[Callable[[], bytes], dict[str, str], int]] = {
+    "one line": (lambda: b'"' + b"a" * BODY_BYTES + b'"', JSONL, 413),
+    "blank lines": (lambda: b"\n" * (2 << 20), JSONL, 200),
+    "every other line blank": (lambda: b"1\n\n" * (300 << 10), JSONL, 200),
+    "a bomb": (lambda: gzip.compress(b'"' + b"a" * (8 * BODY_BYTES)), JSONL | GZIP, 413),
+    "a bomb of JSON": (lambda: gzip.compress(b'{"items":[' + b" " * (8 * BODY_BYTES)), JSON | GZIP, 413),
+    "many packed": (lambda: gzip.compress(b"") * 20_000, JSONL | GZIP, 200),
+    "escapes": (lambda: b'"' + b"\\u0061" * 1_000_000 + b'"\n', JSONL, 200),
+    "names of files": (lambda: b"".join(b'"sha256-%064x"\n' % n for n in range(100_000)), JSONL, 200),
 }
 
 
 @pytest.mark.parametrize("name", LINES)
 def test_lines_hold_nobody_up(watched: Watched, name: str) -> None:
     """Nor does what is packed into little."""
-    body, headers, status = LINES[name]
+    make, headers, status = LINES[name]
+    body = make()
 
     def ask() -> None:
         address = (

@@ -9,9 +9,12 @@ from msgspec.structs import replace
 from app.domain import item, retry
 from app.service import dispatcher, jobs, live, resuming, writer
 from app.stores.memory import MemoryStore
+from tests.simulation.test_stories import SEEDS
 from tests.simulation.world import World
 
-SEEDS = range(400)
+SOONEST = {"items before the one that killed its worker are forgotten": 131}
+"""Which seed finds a mistake that few do: it is tried first, and should it not find it any more, all others are."""
+
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 MISTAKES: dict[str, Patch] = {}
@@ -176,10 +179,10 @@ def the_wall_clock_may_order_what_happens(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_found(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Within a few hundred seeds."""
+    """By the seeds whose stories every test run tells."""
     MISTAKES[name](monkeypatch)
 
-    assert any(_is_found(seed) for seed in SEEDS)
+    assert any(_is_found(seed) for seed in (SOONEST.get(name, 0), *range(SEEDS)))
 
 
 def _is_found(seed: int) -> bool:
