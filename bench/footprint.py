@@ -1,8 +1,7 @@
 """W7: how long from the start of the process to the first result, and what memory it takes to be there at all.
 
-Memory is the proportional set size of the service, its zygote and its workers (proc(5), `smaps_rollup`): what
-processes share is counted once, in parts.  What they share with others on the machine counts in part only, so other
-Pythons make it look a little smaller.
+Memory is the proportional set size of the service, its zygote and its workers; and what that were at least if nothing
+else ran on the machine, for other Pythons make it look smaller (`bench.memory`).
 
 As in the image, the service has been compiled to bytecode before it starts.
 """
@@ -14,9 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 
-import psutil
-
 from bench.figure import Figure, WrongResult, at_most
+from bench.memory import alone_bytes, pss_bytes
 from bench.scale import WORKERS, Scale
 from bench.server import ROOT, Server, serving
 
@@ -51,6 +49,12 @@ def measure(scale: Scale) -> list[Figure]:
             target=at_most(90),
         ),
         Figure(
+            "memory in all, if nothing else ran",
+            f"{WORKERS} workers",
+            [footprint.alone / MIB for footprint in footprints],
+            "MiB",
+        ),
+        Figure(
             "memory for each further worker",
             f"of {MORE_WORKERS}",
             [footprint.each / MIB for footprint in footprints],
@@ -62,9 +66,10 @@ def measure(scale: Scale) -> list[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes, in all and for one more worker."""
+    """Bytes, in all, were nothing else there, and for one more worker."""
 
     idle: int
+    alone: int
     each: float
 
 
@@ -89,10 +94,10 @@ def _footprint() -> Footprint:
         serving(Path(directory), processes=str(WORKERS)) as server,
     ):
         first_result(server)
-        idle = pss_bytes(server)
+        idle, alone = pss_bytes(server), alone_bytes(server)
         _resize(server, WORKERS + MORE_WORKERS)
         first_result(server)
-        return Footprint(idle, (pss_bytes(server) - idle) / MORE_WORKERS)
+        return Footprint(idle, alone, (pss_bytes(server) - idle) / MORE_WORKERS)
 
 
 def first_result(server: Server) -> None:
@@ -114,16 +119,3 @@ def _resize(server: Server, processes: int) -> None:
                 return
             assert perf_counter() < deadline, f"there are not {processes} workers but {workers}"
             sleep(0.01)
-
-
-def pss_bytes(server: Server) -> int:
-    service = psutil.Process(server.pid)
-    pids = [server.pid, *(child.pid for child in service.children(recursive=True))]
-    return sum(_pss_of(pid) for pid in pids)
-
-
-def _pss_of(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError(f"/proc/{pid}/smaps_rollup has no line Pss")

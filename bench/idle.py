@@ -2,7 +2,7 @@
 
 The first tables are of what the serving process and the zygote import, in their order: CPU milliseconds, and MiB of
 anonymous memory that it leaves behind; the least of several interpreters.  The last is of a service with two workers
-after a first result, each page counted once (proc(5), `smaps_rollup`): W7's "memory in all, idle", taken apart.
+after a first result (proc(5), `smaps_rollup`): W7's "memory in all, idle", taken apart.
 """
 
 import subprocess
@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import psutil
-
 from bench.conditions import conditions
 from bench.footprint import MIB, compile_all, first_result
+from bench.memory import alone_bytes, family, rollup
 from bench.scale import WORKERS
 from bench.server import ROOT, Server, serving
 
@@ -69,7 +68,7 @@ def _steps(steps: Sequence[str]) -> Iterator[Cost]:
 
 def parts(server: Server) -> dict[str, float]:
     """Bytes, by what they are; together they are the proportional set size of the service with its workers."""
-    service, *forked = map(_rollup, _family(server))
+    service, *forked = map(rollup, family(server))
     own = sum(process["Private_Dirty"] for process in forked)
     return {
         "the serving process": service["Pss_Anon"],
@@ -79,16 +78,6 @@ def parts(server: Server) -> dict[str, float]:
             process["Pss"] - process["Pss_Anon"] for process in (service, *forked)
         ),
     }
-
-
-def _family(server: Server) -> list[int]:
-    """The service, then its zygote and its workers."""
-    return [server.pid, *(child.pid for child in psutil.Process(server.pid).children(recursive=True))]
-
-
-def _rollup(pid: int) -> dict[str, int]:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-    return {name: int(size.split()[0]) * 1024 for name, _, size in (line.partition(":") for line in lines)}
 
 
 def main() -> None:
@@ -105,8 +94,10 @@ def main() -> None:
     ):
         first_result(server)
         told = parts(server)
-    print(f"idle, {WORKERS} workers, each page once")
-    for what, size in {**told, "together": sum(told.values())}.items():
+        alone = alone_bytes(server)
+    print(f"idle, {WORKERS} workers; what processes share is told in parts, each for its own")
+    totals = {"together": sum(told.values()), "if nothing else ran, at least": alone}
+    for what, size in (told | totals).items():
         print(f"  {what:<46}{size / MIB:>8.1f}")
 
 

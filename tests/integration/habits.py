@@ -6,11 +6,14 @@ import asyncio
 import ctypes
 import logging
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import numpy.random
 
 from workers import report_progress, task
 
@@ -35,6 +38,12 @@ def nap_noted(x: int, path: str, seconds: float = 0.0, stubborn: bool = False) -
         if not stubborn:
             raise
     return x
+
+
+@task
+def drawn(x: int) -> tuple[int, int]:
+    """Two numbers by chance, of generators that were there before any worker was."""
+    return random.getrandbits(63), int(numpy.random.randint(1 << 62))
 
 
 @task

@@ -1,15 +1,19 @@
 """Every workload runs from start to end and checks what it is given; how long anything takes is not looked at."""
 
 import re
+import subprocess
+import sys
+from subprocess import PIPE
 
 import pytest
 
 from bench.conditions import conditions
 from bench.figure import Figure
 from bench.following import as_document, as_lines, follow
-from bench.footprint import first_result, pss_bytes
+from bench.footprint import first_result
 from bench.idle import SERVICE, ZYGOTE, costs, parts
 from bench.inline import seconds_for_a_job
+from bench.memory import alone_bytes, pss_bytes
 from bench.profile_bare import floors
 from bench.report import recorded, table
 from bench.server import Server
@@ -63,6 +67,22 @@ def test_idle_memory_is_taken_apart_without_a_rest(server: Server) -> None:
 
     assert all(size > 0 for size in told.values())
     assert sum(told.values()) == pytest.approx(pss_bytes(server), rel=0.05)
+
+
+def test_what_idle_memory_is_alone_does_not_depend_on_others(server: Server) -> None:
+    """Another Python maps the same files, and a part of each page is its own from then on."""
+    first_result(server)
+    before, alone = pss_bytes(server), alone_bytes(server)
+
+    program = "import numpy, pydantic, sqlite3, ssl, sys; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=PIPE, stdout=PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        beside, alone_beside = pss_bytes(server), alone_bytes(server)
+        other.communicate()
+
+    assert alone > before > beside
+    assert alone_beside == pytest.approx(alone, abs=1 << 20)
 
 
 def test_what_a_million_squares_cost_at_least_is_measured_on_squares() -> None:

@@ -42,6 +42,15 @@ def test_workers_are_replaced_after_so_many_items(
         assert len(set(pids)) >= 2
 
 
+def test_each_worker_draws_its_own_numbers(tmp_path: Path) -> None:
+    """Though all are forked from one process, which has the generators that their tasks have loaded."""
+    with watching(tmp_path, max_tasks_per_child="1") as watched:
+        pairs = [line["output"] for line in watched.ran("drawn", [0] * 6, chunksize=1)]
+        watched.recovers()
+
+    assert [len(set(numbers)) for numbers in zip(*pairs, strict=True)] == [6, 6]
+
+
 def test_a_worker_that_has_grown_is_replaced(tmp_path: Path) -> None:
     """MAX_MEMORY_PER_CHILD, looked at between items."""
     with watching(tmp_path, max_memory_per_child=str(64 << 20), processes="1") as watched:

@@ -39,6 +39,6 @@ def estimate_pi(
     return PiEstimate(4 * share, inside, samples, 4 * math.sqrt(share * (1 - share) / samples))
 
 
-def _hits(random: np.random.Generator, points: int) -> int:
+def _hits(random: "np.random.Generator", points: int) -> int:  # quoted, as to name it would load it
     x, y = random.random((2, points))
     return int(np.count_nonzero(x * x + y * y < 1))
