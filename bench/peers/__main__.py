@@ -1,7 +1,8 @@
 """`python -m bench.peers`: the same work through Celery, RQ, Dramatiq, Huey, Ray and Dask, as a table.
 
 Each library is installed into an environment of its own; what cannot be installed, or needs a Redis that is not there,
-is left out and said to be.  With `--write` the tables go into `bench/peers/RESULTS.md` and the README.
+is left out and said to be.  With `--write` the tables go into `bench/peers/RESULTS.md` and the README; of libraries
+that are named, only their rows do.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +22,7 @@ from bench.peers.environment import python_of
 from bench.peers.functions import FILES
 from bench.peers.photographs import keep
 from bench.peers.probe import PHOTOS_FILE, SEEN_FILE
-from bench.peers.table import BRIEF, SPEED, Findings, faults, put_between, speeds
+from bench.peers.table import BRIEF, SPEED, Findings, again, faults, put_between, speeds, told_again
 from bench.server import ROOT
 
 RESULTS = ROOT / "bench" / "peers" / "RESULTS.md"
@@ -38,12 +39,14 @@ def main(arguments: Sequence[str]) -> int:
     names = [peer.name for peer in PEERS]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(names)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="smaller, and once")
-    parser.add_argument("--write", action="store_true", help="into RESULTS.md and the README; not with names")
+    parser.add_argument(
+        "--write", action="store_true", help="into RESULTS.md and the README; of those named only their rows"
+    )
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.names if name not in names]:
         parser.error(f"{unknown[0]}: there is no such library, but {', '.join(names)}")
-    if options.write and options.names:
-        parser.error("--write: only with every library")
+    if options.write and options.quick:
+        parser.error("--write: only in full")
     scale: Scale = "quick" if options.quick else "full"
     where = conditions("bench.peers", arguments)
     found: dict[str, Findings] = {}
@@ -61,10 +64,24 @@ def main(arguments: Sequence[str]) -> int:
             found[peer.title] = {case: _observe(peer, case, scale) for case in CASES}
     text = _document(where, scale, found, left_out)
     print(text)
-    if options.write:
+    if options.write and options.names:
+        _write_rows(where, found)
+    elif options.write:
         RESULTS.write_text(f"# Others\n\n{text}\n")
         README.write_text(put_between(README.read_text(), f"{speeds(found, BRIEF)}\n\n{faults(found)}"))
     return 0
+
+
+def _write_rows(where: str, found: Mapping[str, Findings]) -> None:
+    """Of these libraries alone; the head of the results tells when, and how fast the machine was."""
+    results, readme = RESULTS.read_text(), README.read_text()
+    results = again(results, [speeds(found, tuple(SPEED)), faults(found)], found)
+    readme = again(readme, [speeds(found, BRIEF), faults(found)], found)
+    machine, speed, _, command = where.splitlines()
+    for title in found:
+        results = told_again(results, title, f"{command}; {machine}; {speed}")
+    RESULTS.write_text(results)
+    README.write_text(readme)
 
 
 def _missing(peer: Peer) -> str | None:
@@ -105,7 +122,8 @@ Every result is checked.
 {speeds(found, tuple(SPEED))}
 
 Twenty items, one of which goes wrong; how many of the others got their results within 20 s, and what the caller of
-the bad one was told. In the last column everything but the broker is SIGKILLed after five results, and started again.
+the bad one was told. In the last column every process but the broker and the caller is SIGKILLed after five results,
+and started again.
 
 {faults(found)}"""
 

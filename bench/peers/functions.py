@@ -36,6 +36,13 @@ def _resize(name: list[str]) -> str:
     return resize_image(File(name[0], name=name[1])).id
 
 
+def _meet(_: int) -> tuple[float, float]:
+    """From when to when this item ran, on the clock that all processes share (`CLOCK_MONOTONIC`)."""
+    began = time.monotonic()
+    time.sleep(PAUSE_SECONDS)
+    return began, time.monotonic()
+
+
 def _kill(x: int) -> int:
     if x == BAD:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -61,6 +68,7 @@ def _slow_square(x: int) -> int:
 
 FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {
     "square": square,
+    "meet": _meet,
     "burn": burn,
     "resize": _resize,
     "kill": _kill,

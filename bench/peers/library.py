@@ -1,9 +1,12 @@
 """What the comparison asks of a library, and how its workers are started."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 WORKERS = 2
@@ -31,7 +34,10 @@ class Library(Protocol):
         ...
 
     def crash(self) -> None:
-        """SIGKILL everything that runs items or keeps count of them, but a broker.  `start` may follow."""
+        """SIGKILL every process that runs items or keeps count of them, but a broker.  `start` may follow.
+
+        What of it lives in the caller's own process is closed instead.
+        """
         ...
 
     def submit(self, name: str, items: Sequence[Any]) -> Sequence[Any]:
@@ -60,10 +66,35 @@ class Command:
         )
 
     def crash(self) -> None:
-        """SIGKILL it with its whole process group."""
+        """SIGKILL it with all that it has started; RQ's workers have process groups of their own."""
         assert self._process is not None
-        os.killpg(self._process.pid, 9)
+        kill([self._process.pid, *below(self._process.pid)])
         self._process.wait()
+
+
+def kill_below() -> None:
+    """SIGKILL every process that this one has started, and theirs."""
+    kill(below(os.getpid()))
+
+
+def kill(pids: Iterable[int]) -> None:
+    """SIGKILL these; not the standard library's resource trackers, which know of no items."""
+    for pid in pids:
+        with suppress(OSError):
+            if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+
+
+def below(pid: int) -> list[int]:
+    """The ids of its children and theirs, by proc(5): not every environment has psutil."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for parent in found:  # which grows meanwhile
+        found += [child for child, its in parents.items() if its == parent]
+    return found[1:]
 
 
 def redis_url(database: int = 0) -> str:

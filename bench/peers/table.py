@@ -3,7 +3,7 @@
 Invariant: a cell is built from what was seen alone; no library's name is looked at.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from bench.faults.table import markdown
@@ -65,6 +65,36 @@ def put_between(document: str, text: str) -> str:
     if not (begin and end):
         raise ValueError(f"the document has no {BEGIN} … {END}")
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+
+
+def again(document: str, tables: Sequence[str], found: Mapping[str, Findings]) -> str:
+    """The document with new rows for those in `found`, by their titles; each of the tables has one in the document.
+
+    ValueError if a library has not as many rows in the document: then nothing can be put in their place.
+    """
+    fresh = {
+        title: [row for text in tables for row in text.splitlines() if _is_of(title, row)] for title in found
+    }
+    lines = document.splitlines()
+    for title, rows in fresh.items():
+        places = [place for place, line in enumerate(lines) if _is_of(title, line)]
+        if len(places) != len(rows):
+            raise ValueError(f"{title} has {len(places)} rows, not {len(rows)}: measure all of them")
+        for place, row in zip(places, rows, strict=True):
+            lines[place] = row
+    return "\n".join([*lines, ""])
+
+
+def told_again(document: str, title: str, said: str) -> str:
+    """The document with a line in its list that says when this library was measured, behind those that are there."""
+    begin = f"- {title} again: "
+    lines = [line for line in document.splitlines() if not line.startswith(begin)]
+    last = max(place for place, line in enumerate(lines) if line.startswith("- "))
+    return "\n".join([*lines[: last + 1], begin + said, *lines[last + 1 :], ""])
+
+
+def _is_of(title: str, row: str) -> bool:
+    return row.startswith(f"| {title} |")
 
 
 def _figure(findings: Findings, name: str) -> str:

@@ -14,7 +14,7 @@ from distributed import Client, LocalCluster
 from distributed import TimeoutError as NothingYet
 
 from bench.peers import functions
-from bench.peers.library import WORKERS, Failed, Pending, items_are_long
+from bench.peers.library import WORKERS, Failed, Pending, items_are_long, kill_below
 
 PARTITIONS = 8 * WORKERS
 
@@ -27,7 +27,8 @@ class Dask:
         self._client = Client(self._cluster)
 
     def crash(self) -> None:
-        """Its scheduler lives in the caller's process, and goes with it."""
+        """Its scheduler lives in the caller's process, and cannot be killed without it: it is closed."""
+        kill_below()
         self._client.close()
         self._cluster.close()
 

@@ -14,7 +14,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.multiprocessing import Pool
 
 from bench.peers import functions
-from bench.peers.library import WORKERS, Failed, Pending, items_are_long
+from bench.peers.library import WORKERS, Failed, Pending, items_are_long, kill_below
 
 
 class Ray:
@@ -26,9 +26,11 @@ class Ray:
             logging_level="ERROR",
         )
         self._call = ray.remote(max_retries=0)(functions.call)
+        self._pool = Pool(WORKERS)
 
     def crash(self) -> None:
-        """Its tasks live in the processes that are started with the caller, and go with them."""
+        """Then the caller forgets what it was connected to: it cannot be told to start again else."""
+        kill_below()
         ray.shutdown()
 
     def submit(self, name: str, items: Sequence[Any]) -> Sequence[Any]:
@@ -43,7 +45,6 @@ class Ray:
             raise Failed(type(error).__name__) from error
 
     def batch(self, name: str, items: Sequence[Any]) -> Sequence[Any]:
-        with Pool(WORKERS) as pool:
-            chunksize = 1 if items_are_long() else None
-            outputs: Sequence[Any] = pool.map(partial(functions.call, name), items, chunksize=chunksize)
-            return outputs
+        chunksize = 1 if items_are_long() else None
+        outputs: Sequence[Any] = self._pool.map(partial(functions.call, name), items, chunksize=chunksize)
+        return outputs
