@@ -74,7 +74,7 @@ def measure(scale: Scale) -> list[Figure]:
                 took, text = timed(follow, server.url, submission)
                 check(text, costs_ms)
                 served[kind].append(took)
-                mapped[kind].append(timed(_map, pool, costs_ms)[0])
+                mapped[kind].append(timed(by_map, pool, costs_ms)[0])
     return [
         figure
         for kind, (of_ideal, of_map) in TARGETS.items()
@@ -98,7 +98,8 @@ def _figure(
     return Figure(f"costs: {kind}", count, served, "s", references, against, target)
 
 
-def _map(pool: Pool, costs_ms: Sequence[float]) -> None:
+def by_map(pool: Pool, costs_ms: Sequence[float]) -> None:
+    """One output for each."""
     used = pool.map(burn, costs_ms)
     assert len(used) == len(costs_ms)
 

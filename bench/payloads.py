@@ -59,13 +59,13 @@ def measure(scale: Scale) -> list[Figure]:
         pool.map(echo, texts[: WORKERS * 4])
         for _ in range(size.runs):
             took, answer = timed(follow, server.url, as_lines("echo", body))
-            _check(answer, texts)
+            check(answer, texts)
             seconds["served"].append(took)
             took, echoed = timed(pool.map, echo, texts)
             assert echoed == texts
             seconds["map"].append(took)
             took, answer = timed(mapped_lines, pool, body)
-            _check(answer, texts)
+            check(answer, texts)
             seconds["map and json"].append(took)
     what, items = "large items, there and back", f"{size.items:,} x 100 KB"
     return [
@@ -86,7 +86,8 @@ def mapped_lines(pool: Pool, body: bytes) -> bytes:
     return "\n".join(lines).encode()
 
 
-def _check(answer: bytes, texts: Sequence[str]) -> None:
+def check(answer: bytes, texts: Sequence[str]) -> None:
+    """Each text came once and as it was, else WrongResult."""
     lines = _lines(answer)
     if sorted(line.index for line in lines) != list(range(len(texts))):
         raise WrongResult(f"{len(lines)} results of {len(texts)} items")

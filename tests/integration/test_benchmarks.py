@@ -1,8 +1,10 @@
 """Every workload runs from start to end and checks what it is given; how long anything takes is not looked at."""
 
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from subprocess import PIPE
 
 import pytest
@@ -16,7 +18,7 @@ from bench.inline import seconds_for_a_job
 from bench.memory import alone_bytes, pss_bytes
 from bench.profile_bare import floors
 from bench.report import recorded, table
-from bench.server import Server
+from bench.server import ROOT, Server
 from bench.squares import check, json_array, json_lines
 from bench.workloads import WORKLOADS
 
@@ -29,6 +31,31 @@ def test_a_workload_gives_figures_that_can_be_written_and_read(name: str) -> Non
     back = recorded(table({name: figures}))
     assert all(figure.values for figure in figures)
     assert len({record.name for record in back}) == len(figures) > 0
+
+
+@pytest.mark.parametrize(
+    ("module", "right", "wrong"),
+    [
+        ("numbers.py", "    return value\n", "    return value[:-1] + '!'\n"),
+        ("faults.py", "    return used\n", "    return used - 1\n"),
+    ],
+    ids=["echo", "burn"],
+)
+def test_of_a_pool_whose_results_are_not_right_there_are_no_figures(
+    tmp_path: Path, module: str, right: str, wrong: str
+) -> None:
+    """Of as many items, of the same size, that are others: each is looked into."""
+    for package in ("app", "bench", "workers"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    file = tmp_path / "workers" / "tasks" / module
+    assert right in file.read_text()
+    file.write_text(file.read_text().replace(right, wrong))
+
+    command = [sys.executable, "-c", "from bench.pool_alone import measure; measure('tiny')"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+
+    assert said.returncode == 1
+    assert said.stderr.splitlines()[-1].startswith("bench.figure.WrongResult: "), said.stderr
 
 
 def test_the_head_of_a_table_tells_how_fast_the_machine_is() -> None:
