@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 WATCH_SECONDS = 0.020
-CALM_SECONDS = 0.100
+CALM_SECONDS = 0.200
 """While nothing has a time limit, is to end, or waits where it could run sooner elsewhere."""
 PRESSED_SECONDS = 0.002
 """While memory is short: a task can take a megabyte in a millisecond."""

@@ -29,7 +29,7 @@ from app.service.recent import Room
 STATUS_DELAY_SECONDS = 0.100
 """A change of status alone waits this long for results of its job to be written with."""
 PAUSE_SECONDS = 0.100
-"""From one write to the next, if all that waits are some more results of jobs that go on."""
+"""From one write to the next, and from results that come many at once to theirs, if those are of jobs that go on."""
 PAUSE_BYTES_MAX = 256 << 10
 """More results than this do not wait for others."""
 JOBS_MAX = 200
@@ -146,7 +146,10 @@ class Writer:
         """The next segment of the job's log, and the files it names."""
         self._waiting.results.append((live, segment, files))
         self.bytes_waiting += len(segment.lines)
-        pause = self._wrote_at + PAUSE_SECONDS - self._clock.monotonic()
+        # Many that come at once took little each, and soon other workers tell of theirs.
+        pause = PAUSE_SECONDS
+        if segment.count == 1:
+            pause += self._wrote_at - self._clock.monotonic()
         if pause <= 0 or live.eager or self.bytes_waiting >= PAUSE_BYTES_MAX:
             self._wake.set()
         else:

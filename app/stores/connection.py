@@ -38,7 +38,7 @@ READERS = 2
 GROUP_MAX = 256
 BUSY_SECONDS = 5.0
 """How long a write waits for another process that holds the database locked."""
-QUIET_SECONDS = 0.25
+QUIET_SECONDS = 0.5
 """Once nothing was written for so long, the write-ahead log is emptied."""
 
 _UNAVAILABLE = {

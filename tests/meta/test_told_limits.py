@@ -80,8 +80,8 @@ def test_a_limit_that_is_told_is_the_one_that_holds(document: str, told: str) ->
 
 
 def test_what_is_told_in_other_words_than_numbers() -> None:
-    """A quarter of a second, a minute, ten times, the first ten, two workers."""
-    assert connection.QUIET_SECONDS == 0.25
+    """Half a second, a minute, ten times, the first ten, two workers."""
+    assert connection.QUIET_SECONDS == 0.5
     assert retry.BACKOFF_SECONDS_MAX == 60
     assert patience.TIMES_MEDIAN == 10
     assert digest.SAMPLES_MAX == digest.SLOWEST_MAX == 10

@@ -78,6 +78,30 @@ def test_results_of_jobs_that_go_on_are_written_together() -> None:
     assert store.writes <= 3.0 / PAUSE_SECONDS + 4
 
 
+def test_results_that_come_many_at_once_wait_for_those_of_other_workers() -> None:
+    """And are written with them; one that comes alone took long, and is written at once if nothing was lately."""
+    store = Counted()
+    writes: list[int] = []
+
+    async def story(service: Scheduled) -> None:
+        live = await service.submit(*[1e9] * 20, chunksize=10)
+        one, other = live.chunks
+        for seconds, chunk_id, first, count in [
+            (1.0, one, 0, 1),
+            (0.9 * PAUSE_SECONDS, one, 1, 2),
+            (0.2 * PAUSE_SECONDS, other, 10, 2),
+            (1.0, one, 3, 2),
+            (0.1 * PAUSE_SECONDS, one, 5, 1),
+        ]:
+            service.dispatcher.part(chunk_id, first, count, 0, b"{}\n" * count, ())
+            await asyncio.sleep(seconds)
+            writes.append(store.writes)
+
+    scheduled(story, store)
+
+    assert [number - writes[0] for number in writes] == [0, 0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("options", [{}, {"max_in_flight": 1}])
 def test_who_waits_for_a_result_does_not_wait_for_others(options: dict[str, Any]) -> None:
     """Neither for the first one of a job, nor for its last, nor for one that the job's next item waits for."""
