@@ -33,11 +33,11 @@ from app.service.items import ItemCache
 from app.service.live import LiveJob
 from app.service.resuming import resume
 from app.service.scheduler import Scheduler
+from app.service.tally import Tallies
 from app.service.writer import Writer
 
 PENDING_BYTES_MAX = 16 << 20
 """Results waiting for the store beyond this hold up new chunks."""
-WAITING_SECONDS = 0.2
 TAKEN_UP_AT_ONCE = 100
 """Of unfinished jobs at the start, before others have the loop; who looks for garbage looks at none of them."""
 
@@ -62,8 +62,9 @@ class Dispatcher:
         self.stored, self.touch = self._writer.stored, self._writer.touch
         self._deadlines = Deadlines(clock, partial(self._halt, why=Event.TIMED_OUT))
         self._accepting = True
-        self._waiting, self._waiting_at = 0, -WAITING_SECONDS
         self.live: dict[str, LiveJob] = {}
+        self.tallies = Tallies()
+        """Of these, by caller."""
         self.paused_pools: set[PoolName] = set()
         """Those in which no item starts."""
         self.changes = Changes(clock.now())
@@ -188,12 +189,8 @@ class Dispatcher:
         return None
 
     def waiting_items(self) -> int:
-        """How many items wait in all, as it was a moment ago: adding them up takes a while."""
-        now = self._clock.monotonic()
-        if now - self._waiting_at > WAITING_SECONDS:
-            self._waiting = sum(live.waiting for live in self.live.values())
-            self._waiting_at = now
-        return self._waiting
+        """How many items wait in all."""
+        return self.tallies.items
 
     def pump(self) -> None:
         """Give the engine as much as it has room for."""
@@ -337,7 +334,8 @@ class Dispatcher:
         )
         concurrency = task["concurrency"] if task else 1
         job = replace(job, error=None) if job.error else job  # that it was held before says nothing about now
-        live = LiveJob(job, todo, pool, concurrency, now=self._clock.monotonic(), changes=self.changes)
+        tally, now = self.tallies.begin(job.submitted_by), self._clock.monotonic()
+        live = LiveJob(job, todo, pool, concurrency, now=now, changes=self.changes, tally=tally)
         self.live[job.id] = live
         if job.status is Status.CANCELLING:
             self._halt(live, Event.CANCEL_ASKED)
@@ -390,6 +388,7 @@ class Dispatcher:
         for live in lives:
             if live.job.status.finished:
                 del self.live[live.job.id]
+                self.tallies.end(live.job.submitted_by)
                 self._items.forget(live.job.id)
                 self._deadlines.forget(live)
                 live.ring_end()

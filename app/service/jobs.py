@@ -87,7 +87,7 @@ class Jobs:
         self._clock = clock
         self.checking = dispatcher.checking
         self._sight = Sight(ANYBODY, store, dispatcher.live)
-        self.quotas = Quotas(store, dispatcher.live, clock)
+        self.quotas = Quotas(store, dispatcher.tallies, clock)
         self._uploading: set[str | None] = set()
         """Idempotency keys of uploads that are on their way."""
         self._ready = asyncio.Event()

@@ -25,6 +25,7 @@ from app.service.changes import Changes
 from app.service.feed import Watched
 from app.service.items import BlockReader
 from app.service.recent import Recent
+from app.service.tally import Tally
 
 LOG_CHARS_MAX = 4 << 20
 """Of what a job's successful items printed, so much is kept; of failed ones all, with their failures."""
@@ -44,7 +45,7 @@ class LiveJob(Watched):
         "_began", "_changes", "_done_before", "_dropped", "_logged", "_logged_failed", "_patience", "_waiting",
         "again", "chunker", "chunks", "concurrency", "digest", "growing", "halt", "held", "job", "loading",
         "log_chars_left", "out", "place", "pool", "postponed", "progress", "rate", "reader", "recent", "resumed",
-        "share", "suspects", "todo", "troubles", "unwritten", "virtual_time",
+        "share", "suspects", "tally", "todo", "troubles", "unwritten", "virtual_time",
     )  # fmt: skip
 
     again: deque[int]
@@ -75,10 +76,11 @@ class LiveJob(Watched):
         *,
         now: float,
         changes: Changes | None = None,
+        tally: Tally | None = None,
     ) -> None:
         """`todo` are the ranges (first, stop) of items to run; None if they are to be told by `resume`.
 
-        `changes` are to know whenever something of it changes.
+        `changes` are to know whenever something of it changes, and its caller's `tally` how many of its items wait.
         """
         super().__init__()
         self.job = job
@@ -110,9 +112,8 @@ class LiveJob(Watched):
         self.resumed = todo is not None
         """Whether it is known which items wait."""
         counts = job.counts
-        self._waiting = (
-            counts.total - counts.done if todo is None else sum(stop - first for first, stop in todo)
-        )
+        self.tally, self._waiting = tally or Tally(), 0
+        self._wait(counts.total - counts.done if todo is None else sum(stop - first for first, stop in todo))
         self._dropped = 0
         self._logged = self._done_before = counts.done
         self._logged_failed = counts.failed
@@ -227,6 +228,10 @@ class LiveJob(Watched):
             self.todo.append((total, self.job.counts.total))
         self.resumed = True
 
+    def _wait(self, more: int) -> None:
+        self._waiting += more
+        self.tally.items += more
+
     def grow(self, count: int) -> None:
         """So many more items are stored, and wait."""
         first = self.job.counts.total
@@ -234,7 +239,7 @@ class LiveJob(Watched):
         if self.halt is not None:
             self._dropped += count
             return
-        self._waiting += count
+        self._wait(count)
         if self.todo and self.todo[-1][1] == first:
             first, _ = self.todo.pop()
         if self.resumed:
@@ -256,7 +261,7 @@ class LiveJob(Watched):
         """The chunk, cut from the front of what waits, is with a worker."""
         self.chunks[chunk.id] = chunk
         self.out += chunk.count
-        self._waiting -= chunk.count
+        self._wait(-chunk.count)
         if self.again and self.again[0] == chunk.first:
             self.again.popleft()
             return
@@ -281,7 +286,7 @@ class LiveJob(Watched):
             self._dropped += stop - first
             return
         self.todo.appendleft((first, stop))
-        self._waiting += stop - first
+        self._wait(stop - first)
 
     def try_again(self, index: int) -> None:
         """The item waits for another attempt."""
@@ -289,7 +294,7 @@ class LiveJob(Watched):
             self._dropped += 1
             return
         self.again.append(index)
-        self._waiting += 1
+        self._wait(1)
 
     def postpone(self, index: int) -> None:
         """The item waits until `due`."""
@@ -297,7 +302,7 @@ class LiveJob(Watched):
             self._dropped += 1
             return
         self.postponed.add(index)
-        self._waiting += 1
+        self._wait(1)
 
     def due(self, index: int) -> None:
         """Its time has come; harmless if it was dropped meanwhile."""
@@ -346,7 +351,7 @@ class LiveJob(Watched):
         self.again.clear()
         self.postponed.clear()
         self._dropped += self._waiting
-        self._waiting = 0
+        self._wait(-self._waiting)
 
     def after(self, segments: Sequence[Segment], now: datetime) -> Job:
         """The job as it is once these segments, its next, are stored."""

@@ -1,6 +1,6 @@
 """How much one caller may have here.
 
-How it works: unfinished jobs and their waiting items are counted when somebody asks; what is stored is asked of the
+How it works: unfinished jobs and their waiting items are counted as they come and go; what is stored is asked of the
 store, which takes longer the more there is, so that is remembered for a while, and what came since is added.
 
 Invariant: what is over a quota is refused before its body is read, or as soon as it is known to be; nothing of it
@@ -8,7 +8,7 @@ stays.
 """
 
 import copy
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,7 +16,7 @@ from app.domain.caller import ANYBODY, Caller, Quota
 from app.domain.clock import Clock
 from app.domain.errors import OverQuota
 from app.domain.store import JobStore
-from app.service.live import LiveJob
+from app.service.tally import Tallies
 
 RETRY_AFTER_SECONDS = 10
 STORED_SECONDS = 5.0
@@ -77,9 +77,9 @@ class Taking:
 class Quotas:
     """Of one caller; `of` gives those of another."""
 
-    def __init__(self, store: JobStore, live: Mapping[str, LiveJob], clock: Clock) -> None:
+    def __init__(self, store: JobStore, tallies: Tallies, clock: Clock) -> None:
         self._store = store
-        self._live = live
+        self._tallies = tallies
         self._clock = clock
         self._caller = ANYBODY
         self._limited = False
@@ -156,13 +156,8 @@ class Quotas:
 
     def _unfinished(self) -> tuple[int, int]:
         """Jobs and waiting items, those on their way included."""
-        quota, name = self._caller.quota, self._caller.name
-        if quota.jobs_max is None and quota.queued_items_max is None:
-            return 0, 0
-        own = [live for live in self._live.values() if live.job.submitted_by == name]
-        coming = self._taking.get(name, [])
-        jobs = len(own) + sum(taking.jobs for taking in coming)
-        return jobs, sum(live.waiting for live in own) + sum(taking.items for taking in coming)
+        (jobs, items), coming = self._tallies.of(self._caller.name), self._taking.get(self._caller.name, [])
+        return jobs + sum(taking.jobs for taking in coming), items + sum(taking.items for taking in coming)
 
     async def _check_stored(self, more: int) -> None:
         quota, name = self._caller.quota, self._caller.name

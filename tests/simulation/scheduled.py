@@ -73,8 +73,10 @@ class Scheduled:
         self.clock = SimulatedClock(loop, timedelta())
         self.dispatcher = self.engine.dispatcher = Dispatcher(store, self.engine, self.clock, lambda: 0.5)
 
-    async def submit(self, *milliseconds: float | Item, task: str = "work", **options: Any) -> LiveJob:
-        """A job of items that take so long."""
+    async def submit(
+        self, *milliseconds: float | Item, task: str = "work", by: str | None = None, **options: Any
+    ) -> LiveJob:
+        """A job of items that take so long, of this caller."""
         items = [
             ms if isinstance(ms, Item) else Item(number, "ok", ms=ms)
             for number, ms in enumerate(milliseconds)
@@ -86,6 +88,7 @@ class Scheduled:
             task=task,
             options=Options(**options),
             created_at=START,
+            submitted_by=by,
         )
         await self.store.create_job(job, [block])
         return self.dispatcher.submitted(job, [block])

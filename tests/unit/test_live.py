@@ -69,6 +69,7 @@ def test_items_that_come_later_wait_behind_those_there_are(sent: int) -> None:
 
     assert list(live.todo) == [(sent, 5)]
     assert (live.waiting, live.counts.total) == (5 - sent, 5)
+    assert live.tally.items == live.waiting
 
 
 def test_an_open_job_is_not_over_with_its_last_result() -> None:

@@ -9,6 +9,7 @@ from app.domain.clock import SystemClock
 from app.domain.errors import StorageFull
 from app.domain.item import Block
 from app.service.quotas import Quotas
+from app.service.tally import Tallies
 from app.service.upload import BATCH_BYTES, Upload
 from app.stores.memory import MemoryStore
 from tests.builders import a_job
@@ -34,7 +35,7 @@ class SlowStore(MemoryStore):
 async def an_upload(store: MemoryStore) -> Upload:
     async def check_files(_: Sequence[str]) -> None: ...
 
-    async with Quotas(store, {}, SystemClock()).job() as taking:
+    async with Quotas(store, Tallies(), SystemClock()).job() as taking:
         await store.begin_upload("up")
         return Upload("up", store, taking, check_files)
 
