@@ -19,7 +19,7 @@ from tests.waiting import eventually
 
 END_SECONDS_MAX = 180.0
 """The service dies meanwhile, and on a busy machine it starts slowly: a job may need several lives."""
-RESEND_SECONDS = 0.05
+RESEND_SECONDS = 0.1
 VIEWS: dict[str, Reading] = {
     "completion": follow(""),
     "index": follow("&order=index"),

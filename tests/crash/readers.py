@@ -10,7 +10,8 @@ from bench.server import Server
 from tests.integration.answers import events_of
 from tests.waiting import eventually
 
-RETURN_SECONDS_MAX = 30.0
+RETURN_SECONDS, RETURN_SECONDS_MAX = 0.1, 30.0
+"""How soon one comes back, again and again, and how long it may take until there is a service."""
 
 
 class Reading(Protocol):
@@ -89,9 +90,12 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         try:
-            with self._server.client() as client:
+            with self._server.client(verify=False) as client:
                 eventually(
-                    lambda: self._connection(client), 10 * RETURN_SECONDS_MAX, "the end of the stream", 0.02
+                    lambda: self._connection(client),
+                    10 * RETURN_SECONDS_MAX,
+                    "the end of the stream",
+                    RETURN_SECONDS,
                 )
         except BaseException as error:
             self.failure = error

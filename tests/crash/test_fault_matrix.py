@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import serving
 from tests.crash.matrix import CLEAN_SECONDS_MAX, TASKS, Document, Fault, Watched, until
 
-GOOD_ITEMS = 1_000
+GOOD_ITEMS = 300
 LIMIT = {"item_timeout_seconds": 0.2}
 CRASHED = "crashed"
 
@@ -130,7 +130,7 @@ def test_a_signal_at_any_moment_costs_one_item_at_most(
 ) -> None:
     """Workers are killed at random moments: each takes at most the item it ran with it."""
     chance = random.Random(f"{number} {chunksize}")
-    count = 600
+    count = 300
     # Items of 5 ms: with shorter ones a worker often waits for the next, and every kill could find one that does.
     job = watched.submit("spin", list(range(count)), chunksize=chunksize, params={"ms": 5})
     kills = 0

@@ -18,6 +18,13 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         yield watched
 
 
+@pytest.fixture(scope="module")
+def replacing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """Each of its workers runs ten items."""
+    with watching(tmp_path_factory.mktemp("replacing"), max_tasks_per_child="10") as watched:
+        yield watched
+
+
 def resize(watched: Watched, processes: int) -> None:
     watched.api.patch("/v1/pool/cpu", json={"processes": processes}).raise_for_status()
 
@@ -25,12 +32,11 @@ def resize(watched: Watched, processes: int) -> None:
 @pytest.mark.parametrize("chunksize", [1, 7, "auto"])
 @pytest.mark.parametrize(("task", "item"), [("process_id", 1), ("nap", 0.001)])
 def test_workers_are_replaced_after_so_many_items(
-    tmp_path: Path, task: str, item: float, chunksize: int | str
+    replacing: Watched, task: str, item: float, chunksize: int | str
 ) -> None:
     """MAX_TASKS_PER_CHILD: other processes go on, no item is lost or charged."""
-    with watching(tmp_path, max_tasks_per_child="10") as watched:
-        lines = watched.ran(task, [item] * (200 if task == "process_id" else 1200), chunksize=chunksize)
-        watched.recovers()
+    lines = replacing.ran(task, [item] * (200 if task == "process_id" else 1200), chunksize=chunksize)
+    replacing.recovers()
 
     assert [line for line in lines if "error" in line] == []
     pids = [line["output"] for line in lines]
