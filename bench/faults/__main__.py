@@ -4,16 +4,13 @@ With `--write` the tables also go into `docs/faults.md`.  Nothing is judged: the
 """
 
 import argparse
-import os
-import platform
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.conditions import conditions
 from bench.faults import pebble_pool
 from bench.faults.catalogue import FAULTS, WAYS, Fault, Way
 from bench.faults.table import NO_LIMIT, NOT_THERE, cell, markdown, put_between
@@ -93,17 +90,7 @@ class Comparison:
         return text
 
 
-def conditions() -> str:
-    """When, where and with what this was measured."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    return (
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} with `python -m bench.faults`: {os.cpu_count()} CPUs,"
-        f" {platform.system()} {platform.release()} on {platform.machine()}, Python {platform.python_version()},"
-        f" pebble {pebble_pool.VERSION}, Millpond {version}; two workers each, start method `forkserver`."
-    )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Measure, print, and write if told to."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.faults", description="The same faults in four pools of processes."
@@ -125,7 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [fault for fault in FAULTS if not options.fault or fault.name in options.fault],
     )
     comparison.install()
-    text = f"{conditions()}\n\n{comparison.tables()}"
+    where = conditions("bench.faults", arguments).splitlines()
+    where.append(f"pebble {pebble_pool.VERSION}; two workers each, start method `forkserver`")
+    text = "\n".join(f"- {line}" for line in where) + f"\n\n{comparison.tables()}"
     print(text)
     if options.write:
         DOCUMENT.write_text(put_between(DOCUMENT.read_text(), text))
@@ -133,4 +122,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
 """The process around a probe: `python -m bench.faults.warden LIBRARY FAULT WAY` prints what the probe saw, as JSON.
 
 How it works: it is a child subreaper (prctl(2)), so a process that has lost its parent becomes its child and cannot
-get lost.  It gives the probe fifteen seconds in all, and then ends every process below itself by its id.
+get lost.  It gives the probe as long as all that it does may take, and then ends every process below itself by its id.
 
 Invariant: when it returns, nothing that the library started runs any more, and its files are gone.
 """
@@ -20,14 +20,14 @@ from pathlib import Path
 
 import psutil
 
+from bench.faults import probe
 from bench.faults.catalogue import BY_NAME, Way
 from bench.faults.observation import Observation
-from bench.faults.probe import PARENT_FILE, SEEN_FILE
 from bench.faults.tasks import MOMENTS_FILE
-from bench.server import ROOT
+from bench.server import ROOT, START_SECONDS_MAX
 
-SECONDS_MAX = 15.0
-WARDEN_SECONDS_MAX = 60.0
+SECONDS_MAX = START_SECONDS_MAX + probe.SECONDS_MAX
+WARDEN_SECONDS_MAX = SECONDS_MAX + 30.0
 """More than a warden ever takes; it bounds the probe itself."""
 ORPHAN_SECONDS = 2.0
 """How long after its parent's death a process may still be there."""
@@ -38,46 +38,51 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def observe(library: str, fault: str, way: Way, paths: Iterable[Path] = ()) -> Observation | None:
-    """What becomes of one fault in one library; None if the pool did not even start."""
+    """What becomes of one fault in one library; None if the pool did not even start, and why is told."""
     search = os.pathsep.join([str(ROOT), *map(str, paths)])
-    result = subprocess.run(
-        [sys.executable, "-m", "bench.faults.warden", library, fault, way],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": search},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        check=True,
-        timeout=WARDEN_SECONDS_MAX,
-    )
-    return Observation.load(result.stdout) if result.stdout else None
+    with tempfile.TemporaryFile("w+") as told:  # a pipe would be held by whom the library leaves behind
+        result = subprocess.run(
+            [sys.executable, "-m", "bench.faults.warden", library, fault, way],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": search},
+            stdout=subprocess.PIPE,
+            stderr=told,
+            text=True,
+            check=True,
+            timeout=WARDEN_SECONDS_MAX,
+        )
+        if result.stdout:
+            return Observation.load(result.stdout)
+        told.seek(0)
+        sys.stderr.write(told.read())
+    return None
 
 
 def watch(library: str, fault: str, way: str, folder: Path) -> Observation | None:
     """What the probe saw; None if it never came so far."""
     environment = os.environ | {MOMENTS_FILE: str(folder / "moments"), "TMPDIR": str(folder)}
     command = [sys.executable, "-m", "bench.faults.probe", library, fault, way, str(folder)]
-    probe = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + SECONDS_MAX
     if BY_NAME[fault].kind == "parent":
-        return kill_parent(probe, folder / PARENT_FILE, deadline)
+        return kill_parent(process, folder / probe.PARENT_FILE, deadline)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        probe.wait(SECONDS_MAX)
-    seen = folder / SEEN_FILE
+        process.wait(SECONDS_MAX)
+    seen = folder / probe.SEEN_FILE
     return Observation.load(seen.read_text()) if seen.exists() else None
 
 
-def kill_parent(probe: subprocess.Popen[bytes], told: Path, deadline: float) -> Observation | None:
+def kill_parent(process: subprocess.Popen[bytes], told: Path, deadline: float) -> Observation | None:
     """SIGKILL the workers' parent once it is known, and count who is still there two seconds later."""
     while not told.exists():
-        if probe.poll() is not None or time.monotonic() > deadline:
+        if process.poll() is not None or time.monotonic() > deadline:
             return None
         time.sleep(_POLL_SECONDS)
     parent = int(told.read_text())
-    family = {process.pid for process in psutil.Process(parent).children(recursive=True)}
+    family = {child.pid for child in psutil.Process(parent).children(recursive=True)}
     os.kill(parent, signal.SIGKILL)
     time.sleep(ORPHAN_SECONDS)
-    return Observation(left=len(family & {process.pid for process in running()}))
+    return Observation(left=len(family & {left.pid for left in running()}))
 
 
 def running() -> list[psutil.Process]:

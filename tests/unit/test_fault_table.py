@@ -1,7 +1,10 @@
 """The comparison of faults says of each library what was seen, no more and no less."""
 
+import re
+
 import pytest
 
+from bench.faults import __main__ as faults
 from bench.faults.catalogue import BY_NAME, FAULTS
 from bench.faults.library import Ledger, Work, told
 from bench.faults.observation import Observation
@@ -156,6 +159,28 @@ def test_every_misdeed_of_the_catalogue_exists() -> None:
 def test_an_observation_survives_being_written_down() -> None:
     """What the probe writes is what the table reads."""
     assert Observation.load(seen().dump()) == seen()
+
+
+def test_what_did_not_start_says_why(capfd: pytest.CaptureFixture[str]) -> None:
+    """A cell that says no more than that cannot be looked into."""
+    assert observe("nothing", "exit", "map") is None
+
+    assert "there is no library 'nothing'" in capfd.readouterr().err
+
+
+def test_a_table_is_headed_by_where_it_was_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As those of the other benchmarks are, and by what else there is in it."""
+    monkeypatch.setattr(faults, "observe", lambda *_: seen())
+
+    faults.main(["--library", "millpond", "--fault", "exit"])
+
+    machine, _, versions, revision, others = capsys.readouterr().out.splitlines()[:5]
+    assert re.search(r", load \d+\.\d at the start$", machine)
+    assert versions.startswith("- Python ")
+    assert re.match(r"- revision \S+, .*`python -m bench.faults --library millpond --fault exit`$", revision)
+    assert others.startswith("- pebble ")
 
 
 def test_millpond_loses_one_item_to_an_exit() -> None:
