@@ -20,6 +20,7 @@ from app.domain.errors import ServiceError, StorageFull, StorageUnavailable
 from app.domain.item import Segment, View
 from app.domain.job import Counts, Status
 from app.domain.store import JobStore, Note, Query, StoredFile
+from app.stores import checkpoints
 from app.stores import connection as connections
 from app.stores.sqlite import SqliteStore
 from tests.builders import NOON, Log, a_block, a_job
@@ -167,6 +168,7 @@ def begin(
 ) -> Iterator[Callable[[int, int], None]]:
     """Have what comes after so many statements, or system calls, fail so many times; nobody else makes any."""
     monkeypatch.setattr(connections, "QUIET_SECONDS", 3600)
+    monkeypatch.setattr(checkpoints, "AGE_SECONDS_MAX", 3600)
     if request.param == "statement":
         monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=FailingConnection))
         yield FailingConnection.begin
