@@ -124,11 +124,12 @@ class Server:
         return status
 
     def client(self, **options: object) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **options)  # type: ignore[arg-type]
+        """One that loads no certificates, which would take longer than most requests: none is asked for here."""
+        return httpx.Client(base_url=self.url, timeout=60, trust_env=False, verify=False, **options)  # type: ignore[arg-type]
 
     def _wait_until_ready(self, deadline: float) -> None:
         assert self._process is not None
-        with self.client(verify=False) as client:
+        with self.client() as client:
             while client.get("/readyz").is_error:
                 assert self._process.poll() is None, self.read_log()
                 assert time.monotonic() < deadline, self.read_log()

@@ -69,7 +69,7 @@ class Caller(threading.Thread):
 
     def run(self) -> None:
         try:
-            with self._server.client(verify=False) as self._api:
+            with self._server.client() as self._api:
                 while not self._stop_event.is_set():
                     self._one()
         except BaseException as error:

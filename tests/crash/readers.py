@@ -90,7 +90,7 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         try:
-            with self._server.client(verify=False) as client:
+            with self._server.client() as client:
                 eventually(
                     lambda: self._connection(client),
                     10 * RETURN_SECONDS_MAX,

@@ -137,7 +137,7 @@ class Storm:
             if moment not in NUMBERS or self._server.log:
                 raise
             return False  # it came by its moment while it opened the store
-        with self._server.client(verify=False) as api:
+        with self._server.client() as api:
             deadline = time.monotonic() + START_SECONDS_MAX
             while not self._server.ended_within(0.01):
                 assert time.monotonic() < deadline, self._server.read_log()
@@ -167,7 +167,7 @@ class Storm:
 
     def _settle(self) -> None:
         """Compare each promise with what there is."""
-        with self._server.client(verify=False) as api:
+        with self._server.client() as api:
             for promise in self.ledger.promises:
                 try:
                     check_kept(api, promise)

@@ -66,7 +66,7 @@ class HttpxSse(Follower):
         headers = {"Last-Event-ID": self.last_id} if self.last_id else {}
         try:
             with (
-                self.server.client(verify=False) as api,
+                self.server.client() as api,
                 connect_sse(api, "GET", url, headers=headers) as source,
             ):
                 for event in source.iter_sse():

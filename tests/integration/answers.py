@@ -37,11 +37,8 @@ MIXED = [{"x": 5 if n % 4 == 0 else n + 6} for n in range(40)]
 
 def client(server: Server) -> httpx.Client:
     """A client of this service whose answers are checked."""
-    # No certificates: loading them takes longer than most tests.
     document = published(server.url)
-    return server.client(
-        event_hooks={"response": [_check, partial(_check_documented, document)]}, verify=False
-    )
+    return server.client(event_hooks={"response": [_check, partial(_check_documented, document)]})
 
 
 def an_id(name: str = "job") -> str:

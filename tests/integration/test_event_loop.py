@@ -60,7 +60,7 @@ def watching(data: Path, **settings: str) -> Iterator[Watched]:
     server = Server(data, environment, "tests.watched")
     server.start()
     try:
-        with server.client(verify=False) as api:
+        with server.client() as api:
             yield Watched(server, api)
     finally:
         server.end()
