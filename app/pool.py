@@ -6,21 +6,25 @@ imports what serves.
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.settings import Settings
 from workers.files import Blobs
+from workers.launcher import Launcher
 from workers.limits import ChildLimits, cpu_limit, default_processes
 from workers.memory import Cgroup, MemoryGuard
-from workers.pool import Pool
+
+if TYPE_CHECKING:
+    from workers.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
     """A pool whose tasks are being loaded, and the files that its items read and write."""
 
-    pool: Pool
+    pool: "Pool"
     blobs: Blobs
 
 
@@ -33,9 +37,11 @@ def launched(settings: Settings) -> Iterator[Launched]:
         "cpu": settings.processes or default_processes(cpu_limit(), guard.limit_bytes),
         "io": settings.io_processes,
     }
-    pool = Pool(sizes, settings.tasks, blobs, _limits(settings, guard), guard)
-    with pool.launched():
-        yield Launched(pool, blobs)
+    with closing(Launcher(settings.tasks, blobs, _limits(settings, guard))) as launcher:
+        launcher.launch()
+        from workers.pool import Pool  # with asyncio, beside the zygote
+
+        yield Launched(Pool(sizes, launcher, guard), blobs)
 
 
 def _limits(settings: Settings, guard: MemoryGuard) -> ChildLimits:

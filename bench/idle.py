@@ -21,7 +21,8 @@ RUNS = 5
 SERVICE: Mapping[str, str] = {
     "interpreter": "",
     "pydantic, and the settings": "import app.settings",
-    "asyncio, and the pool's side": "import app.pool",
+    "what begins the zygote": "import app.ownership, app.pool",
+    "asyncio, and the pool": "import workers.pool",
     "FastAPI and Starlette": "from app.__main__ import _spare; _spare(); import fastapi",
     "uvicorn, uvloop, httptools": "import httptools, uvicorn.config, uvloop",
     "what is ours": "import app.main",

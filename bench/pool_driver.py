@@ -22,6 +22,7 @@ from app.service.scheduler import SHORT_SECONDS
 from bench.figure import WrongResult
 from bench.scale import WORKERS
 from workers.files import Blobs
+from workers.launcher import Launcher
 from workers.limits import ChildLimits
 from workers.memory import MemoryGuard
 from workers.pool import Pool
@@ -165,7 +166,8 @@ async def driving(kind: type[D]) -> AsyncIterator[D]:
     """A pool with its workers there; ended, whatever happens."""
     with TemporaryDirectory(prefix="millpond-bench-") as directory:
         sizes = {CPU: WORKERS, "io": 0}
-        pool = Pool(sizes, TASKS, Blobs(Path(directory)), ChildLimits(), MemoryGuard(None))
+        launcher = Launcher(TASKS, Blobs(Path(directory)), ChildLimits())
+        pool = Pool(sizes, launcher, MemoryGuard(None))
         driver = kind(pool)
         await pool.start(driver)
         try:

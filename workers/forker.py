@@ -5,17 +5,13 @@ Invariant: no call waits for the zygote, for it may be waiting for us; and its e
 
 import asyncio
 import logging
-import os
 import socket
-import subprocess
-import sys
 from collections import deque
 from typing import Protocol
 
-from workers.files import Blobs
-from workers.limits import WORKER_ENVIRONMENT, ChildLimits
+from workers.launcher import Launcher
 from workers.postmortem import Exit
-from workers.zygote import ZygoteSettings, receive, send
+from workers.zygote import receive, send
 
 START_SECONDS_MAX = 60.0
 RETRY_SECONDS_MAX = 10.0
@@ -48,51 +44,25 @@ class Parent(Protocol):
 class Forker:
     """Starts the zygote, asks it for workers, and starts it anew when it dies."""
 
-    def __init__(
-        self, parent: Parent, modules: tuple[str, ...], blobs: Blobs, memory_fd: int, limits: ChildLimits
-    ) -> None:
+    def __init__(self, parent: Parent, launcher: Launcher) -> None:
         self._parent = parent
-        self._limits = limits
-        self._modules = modules
-        self._blobs = blobs
-        self._memory_fd = memory_fd
+        self._launcher = launcher
         self._requests: deque[tuple[int, socket.socket, int]] = deque()
         """Workers to fork, each with its end of the connection and its recorder."""
         self._closed = False
-        self._launched: socket.socket | None = None
-        """The control socket of a zygote that nobody has waited for yet."""
-
-    def launch(self) -> None:
-        """Have a zygote load the tasks; `start` waits for it."""
-        self._launched, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = self._popen(theirs.fileno())
-
-    def end(self) -> None:
-        """Kill a zygote that was launched and that nobody waited for."""
-        if self._launched is not None:
-            self._process.kill()
-            self._process.wait()
-            self._launched.close()
-            self._launched = None
 
     async def start(self) -> None:
         """Return when the zygote has loaded the tasks.  PoolError with the reason, and no process, if it cannot."""
         self._loop = asyncio.get_running_loop()
-        if self._launched is None:
-            self.launch()
-        assert self._launched is not None
-        ours, self._launched = self._launched, None
+        zygote = self._launcher.take()
         try:
-            await self._await_ready(ours)
+            await self._await_ready(zygote.control)
         except BaseException:
-            self._process.kill()  # which also ends the waiting for its answer
-            self._process.wait()
-            ours.close()
+            zygote.end()
             raise
-        self._control = ours
-        ours.setblocking(False)
-        self._loop.add_reader(ours, self._on_message)
+        self._process, self._control = zygote.process, zygote.control
+        self._control.setblocking(False)
+        self._loop.add_reader(self._control, self._on_message)
         self._request()  # what was asked for while there was no zygote
 
     async def _await_ready(self, control: socket.socket) -> None:
@@ -111,17 +81,6 @@ class Forker:
                 raise PoolError(
                     "the process that loads the tasks ended before it was ready, or never was; its output may say why"
                 )
-
-    def _popen(self, control_fd: int) -> subprocess.Popen[bytes]:
-        files, durable = str(self._blobs.directory), self._blobs.durable
-        settings = ZygoteSettings(control_fd, self._memory_fd, self._modules, files, durable, self._limits)
-        return subprocess.Popen(
-            [sys.executable, "-m", "workers.zygote", settings.dump()],
-            pass_fds=(control_fd, self._memory_fd),
-            stdin=subprocess.DEVNULL,
-            env=WORKER_ENVIRONMENT | os.environ,
-            start_new_session=True,
-        )
 
     def fork(self, worker_id: int, connection: socket.socket, recorder_fd: int) -> None:
         """Have a worker serve the other end of `connection`, which is taken over; the recorder is not."""

@@ -15,7 +15,7 @@ import mmap
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,22 +23,20 @@ import msgspec
 
 from workers.blackbox import BlackBox
 from workers.contract import Chunk, Listener, Room
-from workers.files import Blobs
 from workers.forker import START_SECONDS_MAX, Forker
 from workers.interrupt import SIGNAL
-from workers.limits import ChildLimits
+from workers.launcher import Launcher
 from workers.memory import MemoryGuard, Pressure
 from workers.postmortem import Exit, Reason
 from workers.rounds import CALM_SECONDS, PRESSED_SECONDS, WATCH_SECONDS, Rounds
 from workers.slot import Action, Slot
-from workers.wire import SLOT_BYTES, Frame, Kind, Marks, ProtocolError
+from workers.wire import WORKERS_MAX, Frame, Kind, Marks, ProtocolError
 from workers.worker import Worker, WorkerView, connection_pair, with_most_room
 
 SETTLED_SECONDS = 0.001
 """After this every processor has seen what was written to shared memory, many times over."""
 STILLBORN_MAX = 10
 STILLBORN_SECONDS_MAX = 5.0
-WORKERS_MAX = 1024
 WAITING_PER_CPU = 4
 """Workers, for each of the largest pool, in a pool whose tasks mostly wait."""
 EXIT_REPORT_SECONDS_MAX = 5.0
@@ -50,7 +48,7 @@ log = logging.getLogger(__name__)
 class Pool:
     """Worker processes in named pools; see `Listener` for what it tells.
 
-    A pool of size None gets workers only if a task asks for it.
+    A pool of size None gets workers only if a task asks for it.  `launcher` is the pool's to close, once it is started.
 
     All methods belong to one event loop and return at once, but for `start`.
     """
@@ -58,16 +56,14 @@ class Pool:
     def __init__(
         self,
         sizes: Mapping[str, int | None],
-        modules: Iterable[str],
-        blobs: Blobs,
-        limits: ChildLimits,
+        launcher: Launcher,
         guard: MemoryGuard,
     ) -> None:
         self._sizes = {pool: size or 0 for pool, size in sizes.items()}
         self._unsized = [pool for pool, size in sizes.items() if size is None]
-        self._modules = tuple(modules)
-        self._blobs = blobs
-        self._limits = limits
+        self._launcher = launcher
+        self._memory = mmap.mmap(launcher.memory_fd, 0)
+        self._forker = Forker(self, launcher)
         self._guard = guard
         self._workers: dict[int, Worker] = {}
         self._free_ids = deque(range(WORKERS_MAX))
@@ -80,32 +76,14 @@ class Pool:
         self._pressed = False
         """Whether memory is short, and no item should start."""
 
-    @contextlib.contextmanager
-    def launched(self) -> Iterator[None]:
-        """Have the zygote load the tasks before there is a loop to `start` in; without a start it ends with this."""
-        self._prepare()
-        self._forker.launch()
-        try:
-            yield
-        finally:
-            self._forker.end()
-
-    def _prepare(self) -> None:
-        self._memory_fd = os.memfd_create("marks")
-        os.ftruncate(self._memory_fd, WORKERS_MAX * SLOT_BYTES)
-        self._memory = mmap.mmap(self._memory_fd, 0)
-        self._forker = Forker(self, self._modules, self._blobs, self._memory_fd, self._limits)
-
     async def start(self, listener: Listener) -> None:
         """Start the zygote and every worker.  PoolError if the tasks cannot be loaded; then nothing runs."""
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        if not hasattr(self, "_forker"):
-            self._prepare()
         try:
             await self._forker.start()
         except BaseException:
-            os.close(self._memory_fd)
+            self._launcher.close()
             raise
         try:
             await self._describe()
@@ -136,7 +114,7 @@ class Pool:
             self._kill(worker, Reason.STOPPED)
             self._forget(worker)
         await self._forker.close()
-        os.close(self._memory_fd)
+        self._launcher.close()
 
     def tasks(self) -> Mapping[str, Mapping[str, Any]]:
         """Every task, as its worker describes it."""

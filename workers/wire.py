@@ -147,7 +147,9 @@ def _frame(start: bytes, rest: Sequence[bytes | memoryview]) -> Frame:
     return Frame(_KINDS[kind], body, chunk_id, first, count, failed, bytes(after[:length]))
 
 
+WORKERS_MAX = 1024
 SLOT_BYTES = 64
+MEMORY_BYTES = WORKERS_MAX * SLOT_BYTES
 _WORDS = 7
 NO_LIMIT = 0xFFFFFFFF
 NO_ITEM = 0

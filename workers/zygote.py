@@ -25,34 +25,18 @@ import signal
 import socket
 import sys
 import traceback
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from workers.blackbox import Recorder
 from workers.child import prepare_process, serve
 from workers.files import Blobs
-from workers.limits import ChildLimits
+from workers.launcher import ZygoteSettings
 from workers.plugins import spare_plugins
 from workers.task import TaskDefinitionError, TaskSpec, discover
 
 MESSAGE_BYTES_MAX = 64 << 10
 _PR_SET_PDEATHSIG = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ZygoteSettings:
-    """What the zygote is started with, as its one argument."""
-
-    control_fd: int
-    memory_fd: int
-    modules: tuple[str, ...]
-    files: str
-    durable_files: bool
-    limits: ChildLimits
-
-    def dump(self) -> str:
-        return json.dumps(asdict(self))
 
 
 def send(control: socket.socket, message: dict[str, Any], *fds: int) -> None:
@@ -213,9 +197,7 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def main() -> NoReturn:
-    arguments = json.loads(sys.argv[1])
-    limits = ChildLimits(**arguments.pop("limits"))
-    settings = ZygoteSettings(**arguments | {"modules": tuple(arguments["modules"]), "limits": limits})
+    settings = ZygoteSettings.load(sys.argv[1])
     control = socket.socket(fileno=settings.control_fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spare_plugins()
