@@ -6,9 +6,9 @@ import pytest
 
 from app.api import board, jobs, overview
 from app.domain import chunking, digest, eta, patience, retry
-from app.service import access, control, dispatcher, intake, passing, recent, writer
+from app.service import access, control, dispatcher, intake, passing, recent, watchdog, writer
 from app.stores import checkpoints, connection, payloads
-from workers import blackbox, chunk, light, memory, report, slot, wire
+from workers import blackbox, chunk, light, memory, report, rounds, slot, wire
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +32,10 @@ TOLD = [
     (
         "CHANGELOG.md",
         f"seen up to {_ms(chunk.FLUSH_LONG_SECONDS + writer.PAUSE_SECONDS)} after they are there",
+    ),
+    (
+        "CHANGELOG.md",
+        f"wakes {1 / rounds.CALM_SECONDS + 1 / watchdog.INTERVAL_SECONDS:g} times a second to look after itself",
     ),
     ("CHANGELOG.md", f"Results of items under {_ms(chunk.SLOW_SECONDS)}"),
     (
