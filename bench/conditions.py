@@ -23,7 +23,7 @@ def conditions(module: str, arguments: Sequence[str]) -> str:
     command = shlex.join(["python", "-m", module, *arguments])
     return (
         f"{machine()}, load {os.getloadavg()[0]:.1f} at the start\n"
-        f"a million additions in Python take {min(_additions_ms() for _ in range(3)):.0f} ms of CPU\n"
+        f"a million additions in Python take {additions_ms():.0f} ms of CPU\n"
         f"Python {platform.python_version()}, {packages}, SQLite {sqlite3.sqlite_version}\n"
         f"revision {revision()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, `{command}`"
     )
@@ -34,8 +34,18 @@ def machine() -> str:
     return f"{os.cpu_count()} x {_processor()}, {memory:.0f} GiB, Linux {platform.release()}"
 
 
-def _additions_ms() -> float:
+def additions_ms() -> float:
     """What a fixed piece of work takes: processors of one name differ three-fold, and others share their cores."""
+    return min(_additions_ms() for _ in range(3))
+
+
+def told_additions_ms(document: str) -> float | None:
+    """The same as it was told by `conditions` at the head of a document; None if it was not."""
+    found = re.search(r"^- a million additions in Python take (\d+) ms of CPU$", document, re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+def _additions_ms() -> float:
     began, total = thread_time(), 0
     for number in range(1_000_000):
         total += number

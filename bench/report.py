@@ -22,6 +22,7 @@ class Recorded:
 
     workload: str
     what: str
+    size: str
     against: str
     unit: str
     value: float
@@ -62,7 +63,9 @@ def recorded(document: str) -> list[Recorded]:
 
 def as_recorded(workload: str, figure: Figure) -> Recorded:
     """A figure as a table would keep it, but exact."""
-    return Recorded(workload, figure.what, figure.against, figure.unit, figure.value, figure.ratio)
+    return Recorded(
+        workload, figure.what, figure.size, figure.against, figure.unit, figure.value, figure.ratio
+    )
 
 
 def _recorded(cells: Mapping[str, str]) -> Recorded:
@@ -70,6 +73,7 @@ def _recorded(cells: Mapping[str, str]) -> Recorded:
     return Recorded(
         cells["workload"],
         cells["what"],
+        cells["size"],
         cells["the reference is"],
         cells["unit"],
         _number(cells["Millpond"]),

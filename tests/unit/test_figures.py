@@ -1,11 +1,10 @@
-"""What was measured is told as it was, can be read again, and is compared by its ratios."""
+"""What was measured is told as it was, and can be read again."""
 
 import pytest
 
-from bench.check import WORSE_MAX, compared
 from bench.figure import Figure, Target, at_least, at_most, percentile, ratio_at_most
 from bench.plot import cost
-from bench.report import as_recorded, recorded, table
+from bench.report import recorded, table
 from bench.results import document, tally
 
 
@@ -100,40 +99,6 @@ def test_a_document_says_which_targets_are_missed_and_what_could_not_be_measured
 
     assert tally(measured) == "1 of 2 targets are met; missed: W1 more."
     assert "- W2: WrongResult: no" in document("here", measured, ["W2: WrongResult: no"])
-
-
-@pytest.mark.parametrize(
-    ("was", "now"),
-    [
-        (a_figure(2.0, 1.0), a_figure(2.0 * WORSE_MAX + 0.1, 1.0)),
-        (a_figure(30.0, None, "MiB"), a_figure(30.0 * WORSE_MAX + 1, None, "MiB")),
-        (a_figure(900.0, 1000.0, "jobs/s"), a_figure(500.0, 1000.0, "jobs/s")),
-    ],
-    ids=["ratio", "memory", "rate"],
-)
-def test_what_got_worse_is_said(was: Figure, now: Figure) -> None:
-    """A ratio, memory or a rate beyond the bound is told, with the workload and both numbers."""
-    found = compared([as_recorded("W1", was)], {"W1": [now]})
-
-    assert list(found) == ["W1"]
-    assert found["W1"][0].startswith("W1 squares: ")
-
-
-@pytest.mark.parametrize(
-    ("was", "now"),
-    [
-        (a_figure(2.0, 1.0), a_figure(2.0 * WORSE_MAX, 1.0)),
-        (a_figure(2.0, 1.0), a_figure(200.0, 100.0)),
-        (a_figure(2.0, None, "ms"), a_figure(200.0, None, "ms")),
-        (a_figure(500.0, 1000.0, "jobs/s"), a_figure(5000.0, 1000.0, "jobs/s")),
-        (a_figure(2.0, 1.0), a_figure(20.0, 1.0, what="something new")),
-        (a_figure(0.0, None, "MiB"), a_figure(1.0, None, "MiB")),
-    ],
-    ids=["within bounds", "slower machine", "plain time", "better rate", "not recorded", "nothing before"],
-)
-def test_what_is_no_regression_is_not_said(was: Figure, now: Figure) -> None:
-    """Noise, another machine, times without a reference, and what was not recorded."""
-    assert compared([as_recorded("W1", was)], {"W1": [now]}) == {}
 
 
 def test_the_picture_shows_more_as_worse() -> None:
