@@ -97,7 +97,7 @@ def measure(scale: Scale) -> list[Figure]:
         ):
             alone.append(runner.run(_show(server, size, 0)))
             watched.append(runner.run(_show(server, size, size.viewers)))
-    what = f"{size.viewers:,} viewers, {size.items:,} items"
+    what = f"{size.viewers:,} viewers, {size.items:,} items that sleep {size.sleep_seconds * 1e3:g} ms"
     return [
         Figure(
             "the job, watched",
