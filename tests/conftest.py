@@ -18,7 +18,7 @@ __all__ = ["START_SECONDS_MAX", "Server", "api", "server", "serving"]
 SETTINGS = {"processes": "2", "tasks": "workers.tasks,workers.tasks.faults", "drain_seconds": "1"}
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-"""Where it is set, each of hundreds of processes would compile anew what it imports: a quarter of a start."""
+"""Where it is set, each of hundreds of processes would compile anew what it imports of ours."""
 
 
 def pytest_collection_finish() -> None:
