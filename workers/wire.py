@@ -12,6 +12,7 @@ import mmap
 import struct
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from io import BytesIO
 
 import msgspec
 
@@ -19,6 +20,8 @@ HEADER = struct.Struct("<IIBxxxIIII")
 """Head length, body length, kind, 3 bytes of padding, chunk id, first index, item count, failed count."""
 
 SOCKET_BUFFER_BYTES = 1 << 20
+PARTS_MAX = 16
+"""Of a frame that is coming; once there are more they are put together."""
 FRAME_BYTES_MAX = 1 << 30
 WIRE_ID = 0xFFFFFFFF
 """Of a chunk's id, what travels."""
@@ -85,6 +88,8 @@ class FrameReader:
         self._max = body_bytes_max
         self._parts: list[bytes] = []
         """Of the frame that is coming, the first of which has its header, once more is here than that."""
+        self._body: BytesIO | None = None
+        """Of a long frame, as far as it was put together; then the first part is header and head alone."""
         self._have = 0
         self._need = HEADER.size
 
@@ -98,12 +103,15 @@ class FrameReader:
         self._parts.append(data)
         self._have += len(data)
         if self._have < self._need:  # the usual case inside a large frame
+            if len(self._parts) > PARTS_MAX and self._need > HEADER.size:
+                self._put_together()
             return
         parts, self._parts = self._parts, []
         buffer, position = data, 0
         if self._need > HEADER.size and len(parts) > 1 and _has_head(parts[0]):
             position = len(data) - (self._have - self._need)
-            yield _frame(parts[0], [*parts[1:-1], memoryview(data)[:position]])
+            body, self._body = self._body, None
+            yield _frame(parts[0], [*parts[1:-1], memoryview(data)[:position]], body)
         elif len(parts) > 1:
             buffer = b"".join(parts)
         while (length := self._length(buffer, position)) <= len(buffer) - position:
@@ -112,6 +120,19 @@ class FrameReader:
         self._need = length
         rest = buffer[position:]
         self._parts, self._have = ([rest], len(rest)) if rest else ([], 0)
+
+    def _put_together(self) -> None:
+        """Do so with the parts that are here: with all of a long frame at once it would take too long."""
+        start: bytes
+        start, *rest = self._parts
+        if self._body is None:
+            if not _has_head(start):
+                return
+            end = HEADER.size + HEADER.unpack_from(start)[0]
+            self._body = BytesIO()
+            start, rest = start[:end], [start[end:], *rest]
+        self._body.writelines(rest)
+        self._parts = [start]
 
     def _length(self, buffer: bytes, position: int) -> int:
         """How long the frame is that begins there, or its header.  ProtocolError if it is none."""
@@ -139,11 +160,15 @@ def _frame_at(buffer: bytes, position: int, length: int) -> Frame:
     return Frame(_KINDS[kind], body, chunk_id, first, count, failed, buffer[start : start + head])
 
 
-def _frame(start: bytes, rest: Sequence[bytes | memoryview]) -> Frame:
-    """The frame of these parts, the first of which has its header and its head."""
+def _frame(start: bytes, rest: Sequence[bytes | memoryview], begun: BytesIO | None) -> Frame:
+    """The frame of these parts, the first of which has its header and its head; of a long one, with what has begun."""
     length, _, kind, chunk_id, first, count, failed = HEADER.unpack_from(start)
     after = memoryview(start)[HEADER.size :]
-    body = b"".join((after[length:], *rest))
+    if begun is None:
+        body = b"".join((after[length:], *rest))
+    else:
+        begun.writelines(rest)
+        body = begun.getvalue()  # nobody else holds it, so it is not copied
     return Frame(_KINDS[kind], body, chunk_id, first, count, failed, bytes(after[:length]))
 
 

@@ -1,12 +1,23 @@
 """Frames survive the stream, however it is cut."""
 
 import mmap
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.wire import HEADER, NO_LIMIT, SLOT_BYTES, Frame, FrameReader, Kind, Marks, ProtocolError
+from workers.wire import (
+    HEADER,
+    NO_LIMIT,
+    PARTS_MAX,
+    SLOT_BYTES,
+    Frame,
+    FrameReader,
+    Kind,
+    Marks,
+    ProtocolError,
+)
 
 words = st.integers(0, 2**32 - 1)
 texts = st.binary(max_size=60)
@@ -41,6 +52,19 @@ def test_a_frame_comes_with_its_last_byte(sent: list[Frame]) -> None:
         *all_but_last, last = (bytes([byte]) for byte in stream_of([frame]))
         assert [found for byte in all_but_last for found in reader.feed(byte)] == []
         assert list(reader.feed(last)) == [frame]
+
+
+def test_a_long_frame_is_put_together_as_it_comes() -> None:
+    """So that its last byte brings no more work than the others; what follows it is not part of it."""
+    frame = Frame(Kind.PART, random.Random(0).randbytes(1000 * PARTS_MAX), 1, 2, 3, 4, b"head")
+    stream = stream_of([frame, Frame(Kind.DONE, b"x", 5)])
+    reader = FrameReader()
+    got: list[Frame] = []
+    for start in range(0, len(stream), 100):
+        got += reader.feed(stream[start : start + 100])
+        assert len(reader._parts) <= PARTS_MAX
+
+    assert got == [frame, Frame(Kind.DONE, b"x", 5)]
 
 
 def test_what_follows_a_frame_is_not_part_of_it() -> None:
