@@ -156,17 +156,20 @@ class Digesting:
         """Look at these in steps of about a millisecond; each yield is a good moment to let others work."""
         size = 0
         for segment in segments:
-            self._time(segment.lines)
+            for start in range(0, len(segment.lines), STEP_BYTES):
+                stop = min(start + STEP_BYTES, len(segment.lines))
+                self._time(segment.lines, start, stop)
+                size += stop - start
+                if size >= STEP_BYTES:
+                    size = 0
+                    yield
             if segment.failed:
                 yield from self._count(segment.lines)
-            size += len(segment.lines)
-            if size >= STEP_BYTES:
-                size = 0
-                yield
 
-    def _time(self, lines: bytes) -> None:
-        """Note the times that the lines tell."""
-        place = lines.find(_DURATION)
+    def _time(self, lines: bytes, start: int, stop: int) -> None:
+        """Note the times that are told between these offsets, wherever they end."""
+        stop += len(_DURATION) - 1
+        place = lines.find(_DURATION, start, stop)
         while place >= 0:
             took = _TOOK.match(lines, place)  # else it stands within an output
             if took is not None:
@@ -179,7 +182,7 @@ class Digesting:
                     self._slowest.append((ms, int(index[1])))
                     self._slowest.sort(key=lambda entry: -entry[0])
                     del self._slowest[SLOWEST_MAX:]
-            place = lines.find(_DURATION, place + 1)
+            place = lines.find(_DURATION, place + 1, stop)
 
     def _count(self, lines: bytes) -> Iterator[None]:
         """Count the failures among the lines."""
@@ -208,8 +211,10 @@ class Digesting:
 
 
 def is_telling(segment: Segment) -> bool:
-    """Whether there is anything in it for a digest."""
-    return segment.failed > 0 or holds(segment.lines, _DURATION, rare=b"_")
+    """Whether there is anything in it for a digest; of what is too large for one step, there may be."""
+    if segment.failed or len(segment.lines) > STEP_BYTES:
+        return True
+    return holds(segment.lines, _DURATION, rare=b"_")
 
 
 class _Failure(msgspec.Struct):

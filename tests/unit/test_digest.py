@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain import digest
 from app.domain.digest import (
     GROUPS_MAX,
     SAMPLES_MAX,
@@ -160,6 +161,20 @@ def test_many_failures_are_looked_at_in_steps() -> None:
     steps = sum(1 for _ in digesting.over([a_segment(0, [failed(n) for n in range(10 * STEP_FAILURES)])]))
 
     assert steps == 10
+
+
+def test_large_results_are_looked_at_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever one is cut for it, each time is found once."""
+    lines = [done(0, 3.0), done(1, output=b"12345"), done(2, 7.0), done(3, 5.0, output=b'",\\"duration_ms"')]
+    whole = digested(lines)
+    for size in range(1, 160):
+        monkeypatch.setattr(digest, "STEP_BYTES", size)
+        digesting = Digesting(Digest("j"), None)
+        steps = sum(1 for _ in digesting.over([a_segment(0, lines)]))
+
+        assert digesting.digest == whole
+        assert steps >= sum(map(len, lines)) // (2 * size)
+        assert is_telling(a_segment(0, lines[1:2])) == (len(lines[1]) > size)
 
 
 def test_what_was_before_is_not_known() -> None:
