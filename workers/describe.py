@@ -14,10 +14,10 @@ def describe_exception(error: BaseException, *, skip_frames: int) -> dict[str, A
     """`type`, `message` and `traceback` of an exception; the outermost `skip_frames` frames are ours, left out."""
     return {
         "type": _guarded(lambda: type.__dict__["__name__"].__get__(type(error)), "Exception"),
-        "message": _shorten(
+        "message": shortened(
             _guarded(lambda: str(error), "<its message could not be read>"), MESSAGE_CHARS_MAX
         ),
-        "traceback": _shorten(
+        "traceback": shortened(
             _guarded(lambda: _traceback(error, skip_frames), "<its traceback could not be read>"),
             TRACEBACK_CHARS_MAX,
         ),
@@ -41,7 +41,7 @@ def _guarded(read: Any, otherwise: str) -> str:
         return otherwise
 
 
-def _shorten(text: str, most: int) -> str:
+def shortened(text: str, most: int) -> str:
     """Head and tail of a text that is too long: both ends of a traceback tell something."""
     if len(text) <= most:
         return text

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from workers.context import Here
-from workers.describe import describe_exception
+from workers.describe import MESSAGE_CHARS_MAX, describe_exception, shortened
 from workers.interrupt import Why
 from workers.task import TaskSpec
 from workers.wire import Frame, Kind, Marks
@@ -236,7 +236,8 @@ def failure_of(error: BaseException, hit: Why | None, our_frames: int) -> dict[s
     """The `error` member of a failed item's line."""
     # `type(…) is`: an exception of the task's own may lie about its class, or raise when asked for it.
     if (kind := _OUR_KINDS.get(type(error))) and hit is None:
-        return {"kind": kind, "type": type(error).__name__, "message": str(error)}
+        message = shortened(str(error), MESSAGE_CHARS_MAX)  # it may name members of the item
+        return {"kind": kind, "type": type(error).__name__, "message": message}
     kind = "timeout" if hit is Why.TIMEOUT else "out_of_memory" if type(error) is MemoryError else "exception"
     failure = {"kind": kind, **describe_exception(error, skip_frames=our_frames)}
     if kind == "out_of_memory":
