@@ -81,9 +81,10 @@ def watch() -> None:
         _loop.turning = False
         used = (time.thread_time() - began) / slowness
         if used > HELD_SECONDS_MAX:
+            what = getattr(handle._callback, "__self__", handle)  # type: ignore[attr-defined]
             garbage = (collected.seconds - collecting) / slowness
             sys.stderr.write(
-                f"held the loop for {used * 1000:.1f} ms, {garbage * 1000:.1f} of it for garbage: {handle!r}\n"
+                f"held the loop for {used * 1000:.1f} ms, {garbage * 1000:.1f} of it for garbage: {what!r}\n"
             )
 
     asyncio.Handle._run = watched  # type: ignore[method-assign, assignment]  # typeshed names its self twice

@@ -14,7 +14,7 @@ Invariant: what is here is the same for all who see the job; a ticket, which is 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Self
@@ -22,7 +22,7 @@ from typing import Any, Self
 import msgspec
 
 from app.api.schemas import counts_document, job_document, progress
-from app.api.streaming import HEARTBEAT_SECONDS, LINES_MAX, Unfinished
+from app.api.streaming import HEARTBEAT_SECONDS, LINES_MAX, PIECE_BYTES, Piece, Unfinished
 from app.domain.clock import Clock
 from app.domain.item import Page, View, cut
 from app.service.feed import Bell
@@ -47,20 +47,31 @@ class Batch:
 
     start: int
     end: int
-    events: bytes
+    events: Sequence[Piece]
+    """In pieces; the bytes of a large line are those of its page."""
 
     @classmethod
     def of(cls, page: Page) -> Self:
-        """An event for each `EVENT_LINES_MAX` lines."""
-        parts: list[bytes] = []
+        """An event for each `EVENT_LINES_MAX` lines.  A page that is larger than it should be is a single line."""
+        large = len(page.lines) > PIECE_BYTES
+        parts: list[Piece] = []
         cursor, begin = page.after, 0
         while cursor < page.next_after:
             cursor = min(cursor + EVENT_LINES_MAX, page.next_after)
             end = cut(page.lines, begin, EVENT_LINES_MAX)
-            array = page.lines[begin : end - 1].replace(b"\n", b",")
-            parts.append(event("results", cursor, b'{"results":[%b]}' % array))
+            parts.append(b'event: results\nid: %d\ndata: {"results":[' % cursor)
+            parts.append(
+                memoryview(page.lines)[begin : end - 1]
+                if large
+                else page.lines[begin : end - 1].replace(b"\n", b",")
+            )
+            parts.append(b"]}\n\n")
             begin = end
-        return cls(page.after, page.next_after, b"".join(parts))
+        return cls(page.after, page.next_after, parts if large else (b"".join(parts),))
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.events))
 
 
 @dataclass(frozen=True)
@@ -252,7 +263,7 @@ class Board:
 
     def _keep(self, batch: Batch) -> None:
         """Keep the batch for those who come to it; older ones go where there is no room for it."""
-        size = len(batch.events)
+        size = batch.size_bytes
         while self._batches and (self._bytes + size > BOARD_BYTES_MAX or size > self._room.bytes_left):
             self._drop_first()
         if size <= min(self._room.bytes_left, BOARD_BYTES_MAX):
@@ -261,7 +272,7 @@ class Board:
             self._room.bytes_left -= size
 
     def _drop_first(self) -> None:
-        size = len(self._batches.pop(next(iter(self._batches))).events)
+        size = self._batches.pop(next(iter(self._batches))).size_bytes
         self._bytes -= size
         self._room.bytes_left += size
 

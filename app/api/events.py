@@ -12,7 +12,7 @@ from app.api.jobs import After, JobId, Ordered
 from app.api.openapi import events as event_content
 from app.api.openapi import header, parameter, problems, returns
 from app.api.query import Exact
-from app.api.streaming import Stream
+from app.api.streaming import Piece, Stream
 from app.api.viewer import Viewer
 from app.domain.errors import Unavailable
 from app.domain.item import View
@@ -91,7 +91,7 @@ def wait_a_while() -> Response:
     return Response(retry, headers=STREAM_HEADERS, media_type="text/event-stream")
 
 
-async def _counted(context: Context, viewer: Viewer) -> AsyncIterator[bytes]:
+async def _counted(context: Context, viewer: Viewer) -> AsyncIterator[Piece]:
     with context.traffic.reading("job"):
         async for piece in viewer.events():
             yield piece

@@ -1,5 +1,11 @@
-"""The route of one item."""
+"""The route of one item.
 
+How it works: what came in and what came out may be large, so both are passed on as the JSON that they are.
+"""
+
+import asyncio
+from codecs import getincrementaldecoder
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -9,12 +15,20 @@ from app.api import models
 from app.api.context import Ctx
 from app.api.jobs import AFTER_MAX, JobId
 from app.api.openapi import problems, returns
+from app.api.pieces import Spread, json_answer
 from app.api.query import Exact
 from app.api.schemas import stamp
+from app.domain.item import Told
 from app.domain.store import Note
 from app.service.inspection import ItemView
+from app.service.legible import is_json
 
 router = APIRouter(route_class=Exact, prefix="/v1/jobs/{job_id}/items", tags=["results"])
+
+_STRIP_BYTES = 64 << 10
+_ATTEMPTS_AT_ONCE = 8
+"""Each with as much as a traceback and a log may have."""
+_NOTHING_TOLD = Told(None, None, None, None, None)
 
 
 @router.get("/{index}", responses={200: returns("The item.", models.Item), **problems(404, 410, 422)})
@@ -29,28 +43,28 @@ async def get_item(
         view = await context.inspection.item(job_id, index)
     finally:
         await context.jobs.get(job_id)  # if it has gone while we looked, that is what there is to say
-    return Response(msgspec.json.encode(item_document(job_id, view)), media_type="application/json")
+    return json_answer(await item_document(job_id, view))
 
 
-def item_document(job_id: str, view: ItemView) -> dict[str, Any]:
+async def item_document(job_id: str, view: ItemView) -> dict[str, Any]:
     """The item of an answer; an input that is not JSON is shown as the text it is."""
-    result = msgspec.json.decode(view.result) if view.result else {}
+    told = _NOTHING_TOLD if view.result is None else Told.by(view.result)
+    error = None if told.error is None else msgspec.json.decode(told.error)
     status = view.status
     if view.result is not None:
-        status = "failed" if "error" in result else "succeeded"
+        status = "succeeded" if error is None else "failed"
     worker = view.worker
     return {
         "index": view.index,
-        "key": result.get("key"),
+        "key": _raw(told.key),
         "status": status,
-        "input": _json_or_text(view.input),
-        "output": result.get("output"),
-        "error": result.get("error"),
-        "duration_ms": result.get("duration_ms"),
-        "attempts": [_attempt(note) for note in view.notes if note.error is not None]
-        + ([{"attempt": result.get("attempts", 1), "error": result["error"]}] if "error" in result else []),
+        "input": Spread.of([view.input] if await is_json(view.input) else await _as_text(view.input)),
+        "output": None if told.output is None else Spread.of([told.output]),
+        "error": _raw(told.error),
+        "duration_ms": _raw(told.duration_ms),
+        "attempts": await _attempts(view.notes, told),
         "log": next((note.log for note in reversed(view.notes) if note.log), None)
-        or (result.get("error") or {}).get("log"),
+        or (error or {}).get("log"),
         "progress": {"share": view.progress[0], "message": view.progress[1]} if view.progress else None,
         "running_seconds": worker.item_seconds if worker and worker.item == view.index else None,
         "worker": {"id": worker.id, "pid": worker.pid} if worker else None,
@@ -58,13 +72,31 @@ def item_document(job_id: str, view: ItemView) -> dict[str, Any]:
     }
 
 
-def _attempt(note: Note) -> dict[str, Any]:
-    return {"attempt": note.attempt, "at": stamp(note.at), "error": note.error}
+async def _attempts(notes: Sequence[Note], told: Told) -> Spread:
+    """Those that failed, the last one included."""
+    encoded: list[bytes] = []
+    for note in notes:
+        if note.error is not None:
+            attempt = {"attempt": note.attempt, "at": stamp(note.at), "error": note.error}
+            encoded.append(msgspec.json.encode(attempt))
+            if len(encoded) % _ATTEMPTS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+    if told.error is not None:
+        encoded.append(b'{"attempt":%b,"error":%b}' % (told.attempts or b"1", told.error))
+    return Spread.array(encoded)
 
 
-def _json_or_text(line: bytes) -> Any:
-    try:
-        msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return line.decode(errors="replace")
-    return msgspec.Raw(line)
+def _raw(value: bytes | None) -> msgspec.Raw | None:
+    return None if value is None else msgspec.Raw(value)
+
+
+async def _as_text(line: bytes) -> Sequence[bytes]:
+    """The JSON of a text that is these bytes, as far as they are UTF-8."""
+    decoder = getincrementaldecoder("utf-8")("replace")
+    parts = [b'"']
+    for start in range(0, len(line), _STRIP_BYTES):
+        end = start + _STRIP_BYTES
+        text = decoder.decode(line[start:end], final=end >= len(line))
+        parts.append(msgspec.json.encode(text)[1:-1])
+        await asyncio.sleep(0)
+    return [*parts, b'"']

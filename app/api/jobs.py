@@ -1,6 +1,5 @@
 """Routes of jobs."""
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
 from itertools import islice
@@ -12,7 +11,9 @@ from msgspec.structs import replace
 
 from app.api import cursors, models, ranges, service_models
 from app.api.context import Context, Ctx
+from app.api.job_page import JobPage
 from app.api.openapi import Responses, header, lines, option_parameters, problems, reference, returns
+from app.api.pieces import Spread, json_answer
 from app.api.preferences import Preferences
 from app.api.query import FURTHER, Exact
 from app.api.schemas import JOB_ID, Plain, job_document
@@ -48,8 +49,6 @@ Force = Annotated[
 INLINE_ITEMS_MAX = 1_000
 INLINE_BYTES_MAX = 1 << 20
 RETRY_AFTER_SECONDS_MAX = 60
-SHOWN_AT_ONCE = 50
-"""Of a page of jobs, before others have the loop."""
 
 
 _PREFER = header(
@@ -140,18 +139,16 @@ async def list_jobs(
     """Jobs, newest first."""
     position = None if cursor is None else cursors.parsed(cursor)
     views = await context.jobs.list(store.Query(limit + 1, status, task, q, position))
-    documents, last = [], None
-    for number, view in enumerate(islice(views, limit), start=1):
-        documents.append(msgspec.Raw(msgspec.json.encode(job_document(view))))
+    page, last = JobPage(), None
+    for view in islice(views, limit):
+        await page.add(view)
         last = view.job
-        if number % SHOWN_AT_ONCE == 0:
-            await asyncio.sleep(0)
     next_cursor = cursors.after(last) if last and next(views, None) else None
-    document = {"jobs": documents, "next_cursor": next_cursor}
+    document = {"jobs": Spread.array(page.jobs), "next_cursor": next_cursor}
     headers = {}
     if next_cursor:
         headers["Link"] = f'<{request.url.include_query_params(cursor=next_cursor)}>; rel="next"'
-    return Response(msgspec.json.encode(document), headers=headers, media_type="application/json")
+    return json_answer(document, headers=headers)
 
 
 @router.get(
@@ -269,8 +266,8 @@ async def _inline_results(context: Context, view: JobView) -> bytes | None:
     if not view.job.status.finished or view.counts.total > INLINE_ITEMS_MAX:
         return None
     done = view.counts.done
-    if view.recent is not None and (lines := view.recent.by_index(done)) is not None:
-        return lines if len(lines) <= INLINE_BYTES_MAX else None
+    if view.recent is not None and (lines := view.recent.by_index(done, INLINE_BYTES_MAX)) is not None:
+        return lines
     page = await context.jobs.results(view.job.id, View("index"), 0, INLINE_ITEMS_MAX, INLINE_BYTES_MAX)
     return page.lines if page.count == done and len(page.lines) <= INLINE_BYTES_MAX else None
 

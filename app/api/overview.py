@@ -17,11 +17,11 @@ from fastapi import APIRouter, Request, Response
 from app.api import service_models
 from app.api.context import AnyPhase, Context
 from app.api.events import STREAM_HEADERS, last_event_id, no_more_streams, wait_a_while
+from app.api.job_page import JobPage
 from app.api.openapi import events as event_content
 from app.api.openapi import header, returns
 from app.api.pool import pools_document
 from app.api.query import Exact
-from app.api.schemas import job_document
 from app.api.streaming import HEARTBEAT_SECONDS, Stream
 from app.api.viewer import RETRY_MS
 from app.domain.errors import Gone, NotFound, Unavailable
@@ -97,20 +97,22 @@ async def _first(context: Context, last: int | None) -> dict[str, Any]:
         changed = list(context.changes.since(last, context.caller))
         if len(changed) <= JOBS_MAX:
             return await _changed(context, changed)
-    newest = [job_document(view) for view in await context.jobs.list(Query(NEWEST))]
-    return {"jobs": newest, "removed": [], "more": 0, "reset": True}
+    newest = JobPage()
+    for view in await context.jobs.list(Query(NEWEST)):
+        await newest.add(view)
+    return {"jobs": list(map(msgspec.Raw, newest.jobs)), "removed": [], "more": 0, "reset": True}
 
 
 async def _changed(context: Context, job_ids: list[str]) -> dict[str, Any]:
     """The jobs as they are now, and those that are no more."""
-    documents, removed = [], []
+    there, removed = JobPage(), []
     for job_id in islice(job_ids, JOBS_MAX):
         try:
-            documents.append(job_document(await context.jobs.get(job_id)))
+            await there.add(await context.jobs.get(job_id))
         except (NotFound, Gone):
             removed.append(job_id)
     more = max(0, len(job_ids) - JOBS_MAX)
-    return {"jobs": documents, "removed": removed, "more": more, "reset": False}
+    return {"jobs": list(map(msgspec.Raw, there.jobs)), "removed": removed, "more": more, "reset": False}
 
 
 def _event(name: str, number: int, document: object) -> bytes:

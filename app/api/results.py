@@ -10,8 +10,8 @@ from app.api import models, ranges
 from app.api.context import Ctx
 from app.api.jobs import After, JobId, Ordered
 from app.api.openapi import header, lines, problems, returns
+from app.api.pieces import Spread, json_answer
 from app.api.query import Exact
-from app.api.schemas import array_of_lines
 from app.api.streaming import STREAM_HEADERS, Stream, available, follow, stretch
 from app.domain.item import Outcome, View
 from app.domain.job import Job
@@ -62,7 +62,7 @@ async def get_results(
         await bell.wait(seen, left)
     complete = bell is None and not (await jobs.results(job_id, view, page.next_after, 1)).count
     document = {
-        "results": array_of_lines(page.lines),
+        "results": Spread.lines(page.lines),
         "after": after,
         "next_after": page.next_after,
         "complete": complete,
@@ -70,7 +70,7 @@ async def get_results(
     headers = {}
     if not complete:
         headers["Link"] = f'<{request.url.include_query_params(after=page.next_after)}>; rel="next"'
-    return Response(msgspec.json.encode(document), headers=headers, media_type="application/json")
+    return json_answer(document, headers=headers)
 
 
 _FILE = ("ETag", "Accept-Ranges")

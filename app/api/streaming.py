@@ -4,7 +4,7 @@ Invariant: a stream that ends cleanly is complete; one that cannot be completed 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from starlette.responses import StreamingResponse
@@ -15,12 +15,15 @@ from app.service.jobs import PAGE_BYTES_MAX, Jobs
 
 HEARTBEAT_SECONDS = 4.0
 LINES_MAX = 100_000
+PIECE_BYTES = 256 << 10
+"""More is not sent at once: to copy it for a connection takes time."""
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """So that no proxy keeps a stream, or holds it back."""
 
 CUT_OFF = "millpond.cut_off"
 """The server's extension (ASGI, Extensions) that ends a connection in the middle of an answer, as is meant."""
 
+Piece = bytes | memoryview
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -61,12 +64,22 @@ class Stream(StreamingResponse):
     async def stream_response(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
-            async for piece in self.body_iterator:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            async for whole in self.body_iterator:
+                for piece in divided(whole):  # type: ignore[arg-type]  # we give no text
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    if piece is not whole:
+                        await asyncio.sleep(0)
         except (Unfinished, MillpondError):  # the latter: the job has gone meanwhile, or cannot be read
             self._cut_off()
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def divided(whole: Piece) -> Iterable[Piece]:
+    """The same bytes in pieces that may be sent."""
+    if len(whole) <= PIECE_BYTES:
+        return (whole,)
+    return (whole[start : start + PIECE_BYTES] for start in range(0, len(whole), PIECE_BYTES))
 
 
 async def follow(jobs: Jobs, job_id: str, view: View, after: int) -> AsyncIterator[bytes]:

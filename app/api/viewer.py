@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from msgspec.structs import replace
 
 from app.api.board import BATCH_BYTES_MAX, Batch, Board, Boards, News, event
-from app.api.streaming import HEARTBEAT_SECONDS, LINES_MAX
+from app.api.streaming import HEARTBEAT_SECONDS, LINES_MAX, Piece
 from app.domain.clock import Clock
 from app.domain.item import View
 from app.service.jobs import Jobs
@@ -51,14 +51,14 @@ class Viewer:
         """How the job is now, and when to come back."""
         return b"retry: %d\n" % retry_ms + self._job_event("job", News(view))
 
-    def events(self) -> AsyncIterator[bytes]:
-        """Whole events, or several of them at once, up to the job's end or the service's."""
+    def events(self) -> AsyncIterator[Piece]:
+        """Whole events, several of them at once, or a large one in pieces, up to the job's end or the service's."""
         live = self._jobs.live(self._job_id)
         if live is None:
             return self._replayed()
         return self._watched(self._boards.of(live, self._view), self._jobs.view(live))
 
-    async def _replayed(self) -> AsyncIterator[bytes]:
+    async def _replayed(self) -> AsyncIterator[Piece]:
         yield self.job_event(await self._jobs.get(self._job_id), RETRY_MS)
         while self._view is not None:
             page = await self._jobs.results(
@@ -67,10 +67,11 @@ class Viewer:
             if not page.count:
                 break
             self._cursor = page.next_after
-            yield Batch.of(page).events
+            for piece in Batch.of(page).events:
+                yield piece
         yield self._job_event("end", News(await self._jobs.get(self._job_id)))
 
-    async def _watched(self, board: Board, shown: JobView) -> AsyncIterator[bytes]:
+    async def _watched(self, board: Board, shown: JobView) -> AsyncIterator[Piece]:
         with board:
             clock, news = self._clock, board.news
             yield self.job_event(shown, RETRY_MS)
@@ -84,7 +85,8 @@ class Viewer:
                         shown, sent_at = news.view, clock.monotonic()
                 if (batch := await board.after(self._cursor)) is not None:
                     self._cursor = batch.end
-                    yield batch.events
+                    for piece in batch.events:
+                        yield piece
                     sent_at = clock.monotonic()
                 elif over:
                     yield self._job_event("end", board.news)

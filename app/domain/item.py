@@ -4,20 +4,22 @@ An item is one line of JSON; a result is one line of JSON; nothing here builds o
 A block is a run of item lines and a segment a run of result lines, both of contiguous indexes and both
 ending in a newline.
 
-Invariant: a result line starts with its index, then its key if it has one, then `output` or `error`.
+Invariant: a result line starts with its index, then its key if it has one, then `output` or `error`; after that come
+`attempts` and `duration_ms`, if they are told, and nothing else.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
 Outcome = Literal["succeeded", "failed"]
 Order = Literal["completion", "index"]
 
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _STRIDE_BYTES = 4 << 10
 _FILE = re.compile(rb"sha256-[0-9a-f]{64}")
 _FILE_BYTES_MAX = 6 * len("sha256-" + 64 * "0")
@@ -27,7 +29,12 @@ _ESCAPES = {rb"\u00%02x" % letter: b"%c" % letter for letter in b"sha-0123456789
 _STRIP_BYTES = 256 << 10
 _GLANCE_BYTES = 2 << 20
 """So much can be looked at whether it names anything at all, before it is cut."""
-_FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?:[^"\\]|\\.)*"|[^",]*))?,"error":')
+_HEAD = rb'\{"index":\d+(?:,"key":(?P<key>"(?:[^"]++|"(?!,"))*+"|[^",]*+))?,'
+"""Of a result line.  Within the text of a key a quote is an escape, so no `","` stands there."""
+_FAILURE = re.compile(_HEAD + rb'"error":')
+_BEGIN = re.compile(_HEAD + rb'"(?P<name>output|error)":')
+_END = re.compile(rb'(?:,"attempts":(?P<attempts>\d+))?(?:,"duration_ms":(?P<took>[\d.]+))?\}\Z')
+_END_BYTES_MAX = 128
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -76,6 +83,32 @@ class Page:
     @property
     def next_after(self) -> int:
         return self.after + self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a result line says, as the JSON that it is made of; None is what it does not say."""
+
+    key: bytes | None
+    output: memoryview | None
+    error: bytes | None
+    attempts: bytes | None
+    duration_ms: bytes | None
+
+    @classmethod
+    def by(cls, line: bytes) -> Self:
+        """Of a line without its newline; its output is neither looked at nor copied."""
+        begin, end = _BEGIN.match(line), _END.search(line, max(0, len(line) - _END_BYTES_MAX))
+        assert begin is not None, "a result line begins with its index and key"
+        assert end is not None, "a result line ends with what is told of its attempts and time"
+        value, failed = slice(begin.end(), end.start()), begin["name"] == b"error"
+        return cls(
+            begin["key"],
+            None if failed else memoryview(line)[value],
+            line[value] if failed else None,
+            end["attempts"],
+            end["took"],
+        )
 
 
 def is_failure(line: bytes) -> bool:
@@ -192,6 +225,12 @@ def _long_lines(lines: bytes, start: int, stop: int, most: int) -> tuple[int, in
     return found, start
 
 
+def line_at(lines: bytes, number: int) -> bytes:
+    """One of the lines, without its newline."""
+    start = cut(lines, 0, number)
+    return lines[start : lines.index(b"\n", start)]
+
+
 def cut(lines: bytes, start: int, most: int) -> int:
     """Where `most` lines from offset `start` on end, or the end of `lines`."""
     found, end = _long_lines(lines, start, len(lines), most)
@@ -214,8 +253,8 @@ def key_of(item: bytes, key_field: str | None) -> str | int | float | bool | Non
     if key_field is None:
         return None
     try:
-        key = msgspec.json.decode(item)[key_field]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, IndexError):
+        key = msgspec.json.decode(_members(item)[key_field])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
         return None
     return key if isinstance(key, str | int | float | bool) else None
 

@@ -21,7 +21,7 @@ from app.domain.clock import Clock
 from app.domain.engine import Chunk, Engine, PoolName, Room
 from app.domain.errors import ServiceError, UnknownTask, problem, problem_of
 from app.domain.halt import Receipt, reason
-from app.domain.item import Block, failure_line, key_of
+from app.domain.item import Block, failure_line, key_of, line_at
 from app.domain.job import Event, Job, Status, runs_otherwise, step
 from app.domain.retry import backoff_seconds, runs_again
 from app.domain.store import JobStore, Note
@@ -295,8 +295,7 @@ class Dispatcher:
             self._note(live, index, error=error, death=True)
             self._try_again(live, index, trouble.attempts)
             return
-        line = chunk.lines.split(b"\n")[index - chunk.first]
-        key = key_of(line, live.job.options.key_field)
+        key = key_of(line_at(chunk.lines, index - chunk.first), live.job.options.key_field)
         self._log(live, index, 1, 1, failure_line(index, key, error, trouble.attempts))
 
     def _try_again(self, live: LiveJob, index: int, attempts: int) -> None:

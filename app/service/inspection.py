@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from app.domain.engine import Engine, WorkerView
 from app.domain.errors import NotFound
+from app.domain.item import line_at
 from app.domain.store import JobStore, Note
 from app.service.dispatcher import Dispatcher
 
@@ -37,7 +38,7 @@ class Inspection:
         if block is None:
             raise NotFound(f"Job {job_id!r} has no item {index}.")
         live = self._dispatcher.live.get(job_id)
-        line = block.lines.split(b"\n")[index - block.first]
+        line = line_at(block.lines, index - block.first)
         result = await self._store.read_result(job_id, index)
         notes = await self._store.notes(job_id, index)
         if result is not None:

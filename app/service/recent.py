@@ -56,8 +56,10 @@ class Recent:
                 size += len(segment.lines)
         return Page(parts[0] if len(parts) == 1 else b"".join(parts), after, count) if parts else None
 
-    def by_index(self, done: int) -> bytes | None:
-        """All `done` lines of the log, in the order of their items; None if they are not all here."""
+    def by_index(self, done: int, bytes_max: int) -> bytes | None:
+        """All `done` lines of the log, in the order of their items; None if they are not all here, or too large."""
+        if self._bytes > bytes_max:
+            return None
         if len(self._segments) == 1:
             return self._segments[0].lines if self._segments[0].count == done else None
         if sum(segment.count for segment in self._segments) != done:

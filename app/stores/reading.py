@@ -8,7 +8,7 @@ segments, from the covering index alone; and while the job runs only the gapless
 import sqlite3
 from collections.abc import Iterator
 
-from app.domain.item import Block, Outcome, Page, Segment, View, number_of_lines, take
+from app.domain.item import Block, Outcome, Page, Segment, View, line_at, number_of_lines, take
 from app.domain.store import Extent
 from app.stores.payloads import COLUMNS, SIZE, Payloads
 
@@ -64,7 +64,7 @@ def read_page(
 def read_result(connection: sqlite3.Connection, payloads: Payloads, job_id: str, index: int) -> bytes | None:
     """The result line of an item, if it has one."""
     row = _holding(connection, "segments", job_id, index)
-    return payloads.lines(row).split(b"\n")[index - row["first"]] if row else None
+    return line_at(payloads.lines(row), index - row["first"]) if row else None
 
 
 def read_block(connection: sqlite3.Connection, payloads: Payloads, job_id: str, index: int) -> Block | None:

@@ -67,6 +67,11 @@ def deep(seconds: float) -> None:
 
 
 @task
+def text_of(size: int) -> str:
+    return "a" * size
+
+
+@task
 def process_id(x: int) -> int:
     return os.getpid()
 

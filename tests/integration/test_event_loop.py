@@ -5,19 +5,24 @@ garbage of what came before, is tried again: what is to be found out is held up 
 """
 
 import gzip
+import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 import httpx
 import pytest
 
 from bench.server import ROOT, Server
 from tests.conftest import SETTINGS
-from tests.integration.answers import JSON, JSONL, ended, ran
+from tests.integration.answers import JSON, JSONL, WAIT, document_of, ended, ran, submitted
+from tests.integration.watching import HABITS
 
 TRIES_MAX = 3
 BODY_BYTES = 32 << 20
@@ -68,7 +73,7 @@ def watching(data: Path, **settings: str) -> Iterator[Watched]:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    with watching(tmp_path_factory.mktemp("watched")) as running:
+    with watching(tmp_path_factory.mktemp("watched"), tasks=HABITS) as running:
         yield running
 
 
@@ -264,5 +269,130 @@ def test_many_results_hold_nobody_up(watched: Watched) -> None:
         ):
             api.get(job + address).raise_for_status()
         api.delete(job).raise_for_status()
+
+    assert watched.held_by(ask) == []
+
+
+ITEM_BYTES = 7 << 20
+RESULT_BYTES = 48 << 20
+VIEWED_BYTES = 12 << 20
+VIEWERS = 24
+ITEMS: dict[str, Callable[[], bytes]] = {
+    "objects": lambda: filled(b"[", b'{"x":1,"y":[1,2,{"z":3}]}', b"]", ITEM_BYTES // 2),
+    "numbers": lambda: filled(b"[", b"7", b"]", ITEM_BYTES // 2),
+    "one string": lambda: b'"' + b"a" * ITEM_BYTES + b'"',
+    "not JSON": lambda: b'"' + b"\xff" * ITEM_BYTES,
+    "a large key": lambda: b'{"id":"' + b"a" * ITEM_BYTES + b'"}',
+    "a large name": lambda: b'{"%s' % token_hex(4).encode() + b"a b1 " * (ITEM_BYTES // 10) + b'":1}',
+}
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_a_large_item_holds_nobody_up(watched: Watched, name: str) -> None:
+    """While it comes in and runs, is looked at, its result is read or sent with its job, and it is run again."""
+    api = watched.api
+    task = "square" if name.startswith("a large") else "echo"
+
+    def ask() -> None:
+        address = f"/v1/jobs?task={task}&key_field=id"
+        item = ITEMS[name]()
+        answer = api.post(address, content=item, headers=JSONL | WAIT).raise_for_status()
+        job = f"/v1/jobs/{document_of(answer)['id']}"
+        shown = json.dumps(item.decode(errors="replace"), ensure_ascii=False).encode()
+        there = api.get(f"{job}/items/0").content
+        assert b'"input":%b,"output":' % (shown if name == "not JSON" else item) in there
+        assert task == "square" or name == "not JSON" or b'"output":%b,"error":null,' % item in there
+        for path in (
+            "/results",
+            "/results?order=index&status=succeeded",
+            "/results.jsonl?status=failed",
+            "/inputs.jsonl",
+            "/events?include=results",
+            "/errors",
+            "/timings",
+        ):
+            api.get(job + path).raise_for_status()
+        if task == "square" or name == "not JSON":
+            again = document_of(api.post(f"{job}/retry", headers=WAIT).raise_for_status())
+            api.delete(again["links"]["self"]).raise_for_status()
+        api.delete(job).raise_for_status()
+
+    assert watched.held_by(ask) == []
+
+
+def test_a_large_page_holds_nobody_up(watched: Watched) -> None:
+    """In either order, and of one outcome; and results of as much as is sent with a job."""
+    api = watched.api
+
+    def ask() -> None:
+        job = submitted(api, "text_of", [900] * 12_000)
+        results = f"/v1/jobs/{ended(api, job['id'])['id']}/results"
+        for query in ("", "order=index", "status=succeeded", "order=index&after=1000"):
+            page = api.get(f"{results}?limit=10000&{query}").raise_for_status()
+            assert len(page.content) > 7 << 20
+        body = {"task": "text_of", "items": [1_000] * 999}
+        job = document_of(api.post("/v1/jobs", json=body, headers=WAIT).raise_for_status())
+        assert len(job["results"]) == 999
+
+    assert watched.held_by(ask) == []
+
+
+def test_a_result_of_many_megabytes_holds_nobody_up(watched: Watched) -> None:
+    """However it is read: what is one line is sent in pieces."""
+    api = watched.api
+
+    def ask() -> None:
+        job = f"/v1/jobs/{ended(api, submitted(api, 'text_of', [RESULT_BYTES])['id'])['id']}"
+        for path in (
+            "/items/0",
+            "/results",
+            "/results?order=index",
+            "/results.jsonl",
+            "/events?include=results",
+        ):
+            answer = api.get(job + path).raise_for_status()
+            assert len(answer.content) > RESULT_BYTES
+        api.delete(job).raise_for_status()
+
+    assert watched.held_by(ask) == []
+
+
+def test_large_results_hold_nobody_up_whoever_views_them(watched: Watched) -> None:
+    """As events or as lines, as soon as they are there."""
+    api = watched.api
+
+    def ask() -> None:
+        job = f"/v1/jobs/{submitted(api, 'text_of', [], open=True)['id']}"
+        with ThreadPoolExecutor(VIEWERS) as pool:
+            reading = threading.Barrier(VIEWERS + 1)
+
+            def view(number: int) -> int:
+                address = f"{job}/events?include=results" if number % 4 else f"{job}/results.jsonl?follow=1"
+                with api.stream("GET", address) as stream:
+                    reading.wait()
+                    return sum(map(len, stream.iter_raw()))
+
+            views = [pool.submit(view, number) for number in range(VIEWERS)]
+            reading.wait()
+            items = b"100000\n" * 10 + b"%d\n" % VIEWED_BYTES
+            api.post(f"{job}/items?offset=0", content=items, headers=JSONL).raise_for_status()
+            api.post(f"{job}/seal").raise_for_status()
+            assert min(view.result() for view in views) > VIEWED_BYTES
+        api.delete(job).raise_for_status()
+
+    assert watched.held_by(ask) == []
+
+
+def test_many_jobs_with_large_params_hold_nobody_up(watched: Watched) -> None:
+    """Each may have 80 KiB that stand in every answer."""
+    api = watched.api
+    params = {"value": [{"x": n} for n in range(5_000)]}
+
+    def ask() -> None:
+        for _ in range(30):
+            submitted(api, "echo", [], params=params)
+        api.get("/v1/jobs?limit=1000").raise_for_status()
+        with api.stream("GET", "/v1/events") as stream:
+            next(stream.iter_bytes())
 
     assert watched.held_by(ask) == []

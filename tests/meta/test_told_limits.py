@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api import board, jobs, overview
+from app.api import board, job_page, overview
 from app.domain import chunking, digest, eta, patience, retry
 from app.service import access, control, dispatcher, intake, passing, recent, watchdog, writer
 from app.stores import checkpoints, connection, payloads
@@ -60,7 +60,7 @@ TOLD = [
     ("docs/performance.md", f"is given chunks of {_ms(chunking.ALONE_SECONDS)}"),
     ("docs/performance.md", f"slices of at most {_bytes(passing.SLICE_BYTES)}"),
     ("docs/performance.md", f"a pool paused {control.RUNG_AT_ONCE:,} at a time"),
-    ("docs/performance.md", f"encoded {jobs.SHOWN_AT_ONCE} jobs at a time"),
+    ("docs/performance.md", f"encoded {job_page.AT_ONCE} jobs at a time"),
     ("docs/performance.md", f"woken {board.WOKEN_MAX} at a time"),
     ("docs/tasks.md", f"what it returns within {slot.GRACE_SECONDS:g} s"),
     ("docs/tasks.md", f"after {slot.DEAF_SECONDS:g} s if it is in C code"),

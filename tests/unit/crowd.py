@@ -116,13 +116,13 @@ class Watching:
     async def to_the_end(self, pause: Callable[[], float] = lambda: 0.0) -> "Watching":
         """Read everything, after each piece at leisure."""
         async for piece in self._events:
-            self.pieces.append(piece)
+            self.pieces.append(bytes(piece))
             if seconds := pause():
                 await asyncio.sleep(seconds)
         return self
 
     async def next(self) -> bytes:
-        self.pieces.append(await anext(self._events))
+        self.pieces.append(bytes(await anext(self._events)))
         return self.pieces[-1]
 
     async def leave(self) -> None:

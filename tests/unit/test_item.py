@@ -14,6 +14,7 @@ from app.domain.item import (
     Block,
     Page,
     Segment,
+    Told,
     cut,
     divided,
     failure_line,
@@ -39,7 +40,9 @@ json_values = st.recursive(
 )
 
 
-def lines_of_a_worker(items: list[dict[str, Any]], key_field: str | None, attempt: int) -> bytes:
+def lines_of_a_worker(
+    items: list[dict[str, Any]], key_field: str | None, attempt: int, seconds: float = 0.0
+) -> bytes:
     """What a worker reports of these items, which say themselves whether they fail."""
     sent: list[Frame] = []
     marks = Marks(mmap.mmap(-1, 64), 0)
@@ -49,9 +52,9 @@ def lines_of_a_worker(items: list[dict[str, Any]], key_field: str | None, attemp
     for index, item in enumerate(items):
         line = msgspec.json.encode(item)
         if item["fail"]:
-            report.failed(index, line, ValueError(str(item["value"])), None, "", 0.0)
+            report.failed(index, line, ValueError(str(item["value"])), None, "", seconds)
         else:
-            report.succeeded(index, line, line, 0.0)
+            report.succeeded(index, line, msgspec.json.encode(item["value"]), seconds)
     report.flush()
     return b"".join(part for frame in sent for part in (frame.body, *frame.more))
 
@@ -62,18 +65,29 @@ def lines_of_a_worker(items: list[dict[str, Any]], key_field: str | None, attemp
     ),
     st.sampled_from([None, "id", "absent"]),
     st.integers(1, 3),
+    st.sampled_from([0.0, 0.0123]),
 )
-@example([{"fail": True, "id": 'a","output":"', "value": 0}], "id", 1)
-@example([{"fail": False, "id": '\\","error":', "value": 0}], "id", 1)
+@example([{"fail": True, "id": 'a","output":"', "value": 0}], "id", 1, 0.0)
+@example([{"fail": False, "id": '\\","error":', "value": ',"attempts":3'}], "id", 1, 0.0)
+@example([{"fail": False, "id": 0, "value": {"a": 1, "attempts": 3, "duration_ms": 1.5}}], "id", 1, 0.0)
 def test_a_failure_is_told_by_its_line(
-    items: list[dict[str, Any]], key_field: str | None, attempt: int
+    items: list[dict[str, Any]], key_field: str | None, attempt: int, seconds: float
 ) -> None:
     """Of the very lines that workers write, whatever keys and outputs say."""
-    lines = lines_of_a_worker(items, key_field, attempt).splitlines(keepends=True)
+    lines = lines_of_a_worker(items, key_field, attempt, seconds).splitlines(keepends=True)
 
     assert len(lines) == len(items)
     for line in lines:
         assert is_failure(line) == ("error" in json.loads(line))
+        assert what_is_told(line) == json.loads(line)
+
+
+def what_is_told(line: bytes) -> dict[str, Any]:
+    """The document of a line, put together again from its parts."""
+    told = Told.by(line.rstrip(b"\n"))
+    names = ("key", "output", "error", "attempts", "duration_ms")
+    members = {name: part for name in names if (part := getattr(told, name)) is not None}
+    return {"index": json.loads(line)["index"]} | {name: json.loads(bytes(members[name])) for name in members}
 
 
 @given(index=st.integers(0, 10**9), key=json_values, attempts=st.integers(1, 9))
@@ -85,6 +99,7 @@ def test_the_line_of_an_item_that_could_not_speak_is_a_failure(
     line = failure_line(index, scalar, {"kind": "crashed"}, attempts)
 
     assert is_failure(line)
+    assert what_is_told(line) == json.loads(line)
     assert line.endswith(b"\n")
     expected = {"index": index, "key": scalar, "error": {"kind": "crashed"}, "attempts": attempts}
     if scalar is None:

@@ -42,5 +42,6 @@ def test_all_results_are_had_in_the_order_of_their_items_or_not_at_all() -> None
     for number, first in enumerate([2, 0, 1]):
         recent.add(a_segment(number, first, 1), room)
 
-    assert recent.by_index(3) == b"0 \n1 \n2 \n"
-    assert recent.by_index(4) is None
+    assert recent.by_index(3, 9) == b"0 \n1 \n2 \n"
+    assert recent.by_index(4, 9) is None
+    assert recent.by_index(3, 8) is None
