@@ -26,6 +26,7 @@ from app.service.items import BlockReader
 from app.service.recent import Recent, Room
 from app.stores.sqlite import SqliteStore
 from bench.conditions import conditions
+from bench.squares import check, json_lines
 from workers.context import Here
 from workers.interrupt import Interrupter
 from workers.light import CALLER, STRETCH_ITEMS, Stretch, decoded
@@ -44,11 +45,14 @@ BODY_BYTES = 64 << 10
 _SPEC = TaskSpec.of(square)
 
 
-class _Silent:
+class Silent:
     """A flight recorder of a worker that prints nothing."""
 
     first = ctypes.c_ubyte()
     stack_fd = sys.stderr.fileno()
+
+    def printed(self) -> bool:
+        return False
 
     def take(self) -> str:
         return ""
@@ -59,16 +63,17 @@ class _Silent:
 class Table:
     """Stages and their CPU time."""
 
-    def __init__(self) -> None:
-        self._rows: list[tuple[str, str, float]] = []
+    def __init__(self, runs: int = RUNS) -> None:
+        self._runs = runs
+        self.rows: list[tuple[str, str, float]] = []
 
     def add(self, where: str, stage: str, seconds: float) -> None:
-        self._rows.append((where, stage, seconds))
+        self.rows.append((where, stage, seconds))
 
     def measure(self, where: str, stage: str, work: Callable[[], T]) -> T:
         """What `work` gives; its CPU time, of all threads, is noted."""
         best = float("inf")
-        for _ in range(RUNS):
+        for _ in range(self._runs):
             began = time.process_time()
             made = work()
             best = min(best, time.process_time() - began)
@@ -76,17 +81,17 @@ class Table:
         return made
 
     def lines(self) -> Iterable[str]:
-        whole = sum(seconds for *_, seconds in self._rows)
+        whole = sum(seconds for *_, seconds in self.rows)
         yield f"{'where':8} {'stage':44} {'CPU ms':>8} {'share':>6}"
-        for where, stage, seconds in self._rows:
+        for where, stage, seconds in self.rows:
             yield f"{where:8} {stage:44} {seconds * 1e3:8.1f} {seconds / whole:6.1%}"
         yield f"{'':8} {'together':44} {whole * 1e3:8.1f}"
 
 
-def profile() -> Table:
+def profile(items: int = ITEMS, runs: int = RUNS) -> Table:
     """Every stage, in the order of a job's way."""
-    table = Table()
-    body = b"".join(b"%d\n" % number for number in range(ITEMS))
+    table = Table(runs)
+    body = json_lines(items)
     pieces = [body[at : at + BODY_BYTES] for at in range(0, len(body), BODY_BYTES)]
     table.measure("loop", "fingerprint", lambda: [hashlib.sha256(piece) for piece in pieces])
     blocks = table.measure("loop", "intake: cut at newlines", lambda: cut(pieces))
@@ -110,28 +115,41 @@ async def _through(table: Table, blocks: Sequence[Block], directory: Path) -> No
 
 
 async def _measured_store(table: Table, store: SqliteStore, blocks: Sequence[Block]) -> None:
+    job = a_job(sum(block.count for block in blocks))
+    await stored(table, store, job, blocks)
+    framed = table.measure("loop", "frame: chunks of a block", lambda: frames_of(blocks))
+    frames = table.measure("both", "send to a worker, and read there", lambda: through_a_socket(framed))
+    items = table.measure(
+        "worker", "decode", lambda: [decoded(f.body, f.count, _SPEC.exact) or [] for f in frames]
+    )
+    parts = table.measure("worker", "run and encode", lambda: _run(frames, items))
+    received = table.measure("both", "send to the loop, and read there", lambda: through_a_socket(parts))
+    check((bytes(part.body) for part in received), job.counts.total)
+    segments = await kept(table, store, job, received)
+    table.measure("loop", "pages for a follower, from memory", lambda: _followed(segments))
+    table.measure("both", "send to a client, and read there", lambda: _streamed(segments))
+
+
+async def stored(table: Table, store: SqliteStore, job: Job, blocks: Sequence[Block]) -> None:
+    """Into the database, and read again."""
     began = time.process_time()
-    job = a_job()
     await store.create_job(job, blocks)
     table.add("writer", "store: items in blocks", time.process_time() - began)
     began = time.process_time()
     for block in blocks:
         await store.read_block(job.id, block.first)
     table.add("reader", "store: blocks read again", time.process_time() - began)
-    frames = table.measure("loop", "frame: chunks of a block", lambda: frames_of(blocks))
-    items = table.measure(
-        "worker", "decode", lambda: [decoded(f.body, f.count, _SPEC.exact) or [] for f in frames]
-    )
-    parts = table.measure("worker", "run and encode", lambda: _run(frames, items))
-    received = table.measure("both", "send to the loop, and read there", lambda: through_a_socket(parts))
-    segments = _segments(job, received)
+
+
+async def kept(table: Table, store: SqliteStore, job: Job, parts: Iterable[Frame]) -> list[Segment]:
+    """What workers have sent, as it is appended to the log."""
+    segments = _segments(job, parts)
     table.measure("loop", "digest: is anything to be told", lambda: list(map(is_telling, segments)))
     began = time.process_time()
     for segment in segments:
         await store.append_results([segment], [job], {})
     table.add("writer", "store: append results", time.process_time() - began)
-    table.measure("loop", "pages for a follower, from memory", lambda: _followed(segments))
-    table.measure("both", "send to a client, and read there", lambda: _streamed(segments))
+    return segments
 
 
 def cut(pieces: Iterable[bytes]) -> list[Block]:
@@ -139,19 +157,19 @@ def cut(pieces: Iterable[bytes]) -> list[Block]:
     return [*(block for piece in pieces for block in cutter.feed(piece)), *cutter.finish()]
 
 
-def frames_of(blocks: Iterable[Block]) -> list[Frame]:
+def frames_of(blocks: Iterable[Block], head: bytes = b"") -> list[Frame]:
     frames = []
     for number, block in enumerate(blocks, start=1):
         lines, count = BlockReader(block).take(block.first, block.count, 1 << 20, exactly=False)
-        frames.append(Frame(Kind.CHUNK, lines, number, block.first, count))
+        assert count == block.count
+        frames.append(Frame(Kind.CHUNK, lines, number, block.first, count, head=head))
     return frames
 
 
 def _run(frames: Sequence[Frame], items: Sequence[list[Any]]) -> list[Frame]:
     sent: list[Frame] = []
-    marks = Marks(mmap.mmap(-1, SLOT_BYTES), 0)
-    marks.clear()
-    recorder: Any = _Silent()
+    marks = fresh_marks()
+    recorder: Any = Silent()
     interrupter = Interrupter(marks, recorder, CALLER)
     order = Order("square", {}, 1, 1, None, None, 0, light=True)
     for frame, values in zip(frames, items, strict=True):
@@ -164,6 +182,12 @@ def _run(frames: Sequence[Frame], items: Sequence[list[Any]]) -> list[Frame]:
                 report.flush()
         report.flush()
     return sent
+
+
+def fresh_marks() -> Marks:
+    marks = Marks(mmap.mmap(-1, SLOT_BYTES), 0)
+    marks.clear()
+    return marks
 
 
 def _form(output: object) -> bytes:
@@ -202,7 +226,7 @@ def _segments(job: Job, parts: Iterable[Frame]) -> list[Segment]:
     for part in parts:
         segments.append(Segment(job.id, part.first, part.count, part.failed, done, 0, bytes(part.body)))
         done += part.count
-    assert done == ITEMS
+    assert done == job.counts.total, f"{done} results"
     return segments
 
 
@@ -220,7 +244,7 @@ def _streamed(segments: Iterable[Segment]) -> list[Frame]:
     return through_a_socket(Frame(Kind.PART, segment.lines) for segment in segments)
 
 
-def a_job(items: int = ITEMS) -> Job:
+def a_job(items: int) -> Job:
     return Job("profile", "square", Status.QUEUED, Counts(items), Options(), datetime.now(UTC))
 
 

@@ -34,7 +34,6 @@ LEAVING = b"leaving"
 class Kind(IntEnum):
     # To the worker
     CHUNK = 1
-    STOP = 2
     DESCRIBE = 3
     CANCEL = 4
     # To the pool

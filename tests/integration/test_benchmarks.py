@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 from subprocess import PIPE
+from types import ModuleType
 
 import pytest
 
+from bench import profile, profile_large
 from bench.conditions import conditions
 from bench.figure import Figure
 from bench.following import as_document, as_lines, follow
@@ -121,3 +123,14 @@ def test_what_a_million_squares_cost_at_least_is_measured_on_squares() -> None:
 def test_a_payload_is_measured_where_it_was_meant_to_be(in_files: bool) -> None:
     """In its row or in a file, whatever its size; the store is asked which."""
     assert seconds_for_a_job(1 << 10, 2, in_files=in_files) > 0
+
+
+@pytest.mark.parametrize(("module", "items"), [(profile, 2_000), (profile_large, 12)])
+def test_every_stage_of_a_profile_is_gone_through(module: ModuleType, items: int) -> None:
+    """With the service's own code, whose results are looked into; a worker is reached through a socket both times."""
+    rows = module.profile(items, runs=1).rows
+
+    assert all(seconds >= 0 for *_, seconds in rows)
+    stages = [stage for _, stage, _ in rows]
+    ways = ["send to a worker, and read there", "send to the loop, and read there", "store: append results"]
+    assert [stage for stage in stages if stage in ways] == ways
