@@ -92,7 +92,7 @@ def profile(items: int = ITEMS, runs: int = RUNS) -> Table:
     """Every stage, in the order of a job's way."""
     table = Table(runs)
     body = json_lines(items)
-    pieces = [body[at : at + BODY_BYTES] for at in range(0, len(body), BODY_BYTES)]
+    pieces = pieces_of(body)
     table.measure("loop", "fingerprint", lambda: [hashlib.sha256(piece) for piece in pieces])
     blocks = table.measure("loop", "intake: cut at newlines", lambda: cut(pieces))
     table.measure(
@@ -143,13 +143,18 @@ async def stored(table: Table, store: SqliteStore, job: Job, blocks: Sequence[Bl
 
 async def kept(table: Table, store: SqliteStore, job: Job, parts: Iterable[Frame]) -> list[Segment]:
     """What workers have sent, as it is appended to the log."""
-    segments = _segments(job, parts)
+    segments = segments_of(job, parts)
     table.measure("loop", "digest: is anything to be told", lambda: list(map(is_telling, segments)))
     began = time.process_time()
     for segment in segments:
         await store.append_results([segment], [job], {})
     table.add("writer", "store: append results", time.process_time() - began)
     return segments
+
+
+def pieces_of(body: bytes) -> list[bytes]:
+    """A body as it arrives."""
+    return [body[at : at + BODY_BYTES] for at in range(0, len(body), BODY_BYTES)]
 
 
 def cut(pieces: Iterable[bytes]) -> list[Block]:
@@ -220,7 +225,8 @@ def through_a_socket(parts: Iterable[Frame]) -> list[Frame]:
     return received
 
 
-def _segments(job: Job, parts: Iterable[Frame]) -> list[Segment]:
+def segments_of(job: Job, parts: Iterable[Frame]) -> list[Segment]:
+    """What parts that were received become in the log."""
     segments: list[Segment] = []
     done = 0
     for part in parts:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +14,6 @@ from app.stores.sqlite import SqliteStore
 from bench import payloads
 from bench.conditions import conditions
 from bench.profile import (
-    BODY_BYTES,
     RUNS,
     Silent,
     Table,
@@ -23,6 +22,7 @@ from bench.profile import (
     frames_of,
     fresh_marks,
     kept,
+    pieces_of,
     stored,
     through_a_socket,
 )
@@ -42,7 +42,7 @@ def profile(items: int = ITEMS, runs: int = RUNS) -> Table:
     table = Table(runs)
     texts = payloads.texts_of(items)
     body = b"".join(b"%b\n" % msgspec.json.encode(text) for text in texts)
-    pieces = [body[at : at + BODY_BYTES] for at in range(0, len(body), BODY_BYTES)]
+    pieces = pieces_of(body)
     table.measure("both", "sent by a client, and read here", lambda: through_a_socket(_parts(pieces)))
     table.measure("loop", "fingerprint", lambda: [hashlib.sha256(piece) for piece in pieces])
     blocks = table.measure("loop", "intake: cut at newlines", lambda: cut(pieces))
@@ -68,7 +68,9 @@ async def _through(table: Table, store: SqliteStore, blocks: Sequence[Block]) ->
     await stored(table, store, job, blocks)
     framed = table.measure("loop", "frame: chunks of a block", lambda: frames_of(blocks, _HEAD))
     frames = table.measure("both", "send to a worker, and read there", lambda: through_a_socket(framed))
-    sent = table.measure("worker", "decode, validate, run, encode, make lines", lambda: _run(frames))
+    sent = table.measure(
+        "worker", "decode, validate, run, encode, make lines", lambda: reported(frames, echo)
+    )
     received = table.measure("both", "send to the loop, and read there", lambda: through_a_socket(sent))
     segments = await kept(table, store, job, [frame for frame in received if frame.kind is Kind.PART])
     results = [segment.lines for segment in segments]
@@ -76,13 +78,12 @@ async def _through(table: Table, store: SqliteStore, blocks: Sequence[Block]) ->
     return results
 
 
-def _run(frames: Sequence[Frame]) -> list[Frame]:
-    """What a worker reports of these chunks."""
+def reported(frames: Sequence[Frame], function: Callable[[Any], Any]) -> list[Frame]:
+    """What a worker reports of these chunks, whose orders name the task as the function is named."""
     sent: list[Frame] = []
     recorder: Any = Silent()
-    runner = Runner(
-        {"echo": TaskSpec.of(echo)}, fresh_marks(), recorder, ChildLimits(), lambda *them: sent.extend(them)
-    )
+    specs = {function.__name__: TaskSpec.of(function)}
+    runner = Runner(specs, fresh_marks(), recorder, ChildLimits(), lambda *them: sent.extend(them))
     for frame in frames:
         runner.run(frame)
     return sent

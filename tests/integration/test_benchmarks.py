@@ -10,9 +10,11 @@ from types import ModuleType
 
 import pytest
 
+from app.domain.item import Segment
 from bench import profile, profile_large
+from bench.compressed import cost_of, measure
 from bench.conditions import conditions
-from bench.figure import Figure
+from bench.figure import Figure, WrongResult
 from bench.following import as_document, as_lines, follow
 from bench.footprint import first_result
 from bench.idle import SERVICE, ZYGOTE, costs, parts
@@ -134,3 +136,19 @@ def test_every_stage_of_a_profile_is_gone_through(module: ModuleType, items: int
     stages = [stage for _, stage, _ in rows]
     ways = ["send to a worker, and read there", "send to the loop, and read there", "store: append results"]
     assert [stage for stage in stages if stage in ways] == ways
+
+
+def test_what_is_stored_compressed_comes_back_and_is_told_beside_what_is_stored_as_it_is() -> None:
+    """Squares and a phrase become less by zlib, which is always there; each form has its costs for a MiB."""
+    told = measure(squares=20_000, texts=4, runs=1)
+
+    assert all(cost.store_ms > 0 for cost in told.values())
+    assert {cost.share for (_, name), cost in told.items() if name == "as they are"} == {1.0}
+    shares = [cost.share for (_, name), cost in told.items() if name == "zlib, level 1"]
+    assert [share < 0.5 for share in shares] == [True, True, False]
+
+
+def test_a_codec_that_gives_back_something_else_has_no_figures() -> None:
+    """What it would save is worth nothing."""
+    with pytest.raises(WrongResult):
+        cost_of([Segment("job", 0, 1, 0, 0, 0, b"1\n")], (lambda data: data[:1], bytes), runs=1)
