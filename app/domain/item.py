@@ -270,6 +270,14 @@ def failure_line(index: int, key: object, error: dict[str, Any], attempts: int) 
     return msgspec.json.encode(line) + b"\n"
 
 
+def forget(by_index: dict[int, Any], first: int, stop: int) -> None:
+    """Drop what is known of items `first` … `stop - 1`, looked for where there are fewer."""
+    some = list(by_index) if len(by_index) < stop - first else range(first, stop)
+    for index in some:
+        if first <= index < stop:
+            by_index.pop(index, None)
+
+
 def holes(total: int, done: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """The ranges (first, stop) of `range(total)` that `done`, sorted (first, count) pairs, leave out."""
     left: list[tuple[int, int]] = []

@@ -16,7 +16,7 @@ from app.domain.digest import Digest
 from app.domain.engine import Chunk
 from app.domain.eta import Rate
 from app.domain.halt import too_many_failures
-from app.domain.item import Segment
+from app.domain.item import Segment, forget
 from app.domain.job import Counts, Event, Job, Status, kept_seconds, step
 from app.domain.patience import Patience
 from app.domain.retry import Trouble
@@ -42,14 +42,16 @@ class LiveJob(Watched):
     """
 
     __slots__ = (
-        "_began", "_changes", "_done_before", "_dropped", "_logged", "_logged_failed", "_patience", "_waiting",
-        "again", "chunker", "chunks", "concurrency", "digest", "growing", "halt", "held", "job", "loading",
+        "_began", "_changes", "_done_before", "_dropped", "_logged", "_logged_failed", "_patience", "_ranges",
+        "_waiting", "again", "chunker", "chunks", "concurrency", "digest", "growing", "halt", "held", "job", "loading",
         "log_chars_left", "out", "place", "pool", "postponed", "progress", "rate", "reader", "recent", "resumed",
         "share", "suspects", "tally", "todo", "troubles", "unwritten", "virtual_time",
     )  # fmt: skip
 
     again: deque[int]
     """Items that wait for another attempt; each runs alone."""
+    todo: deque[tuple[int, int]]
+    """Ranges (first, stop) of items that wait, in the order they will run."""
     postponed: set[int]
     """Items that wait for their time to be tried again."""
     progress: dict[int, tuple[float, str]]
@@ -87,8 +89,8 @@ class LiveJob(Watched):
         self.pool = pool
         self.concurrency = concurrency
         """How many of its items run side by side in one worker."""
-        self.todo = deque(todo or ())
-        """Ranges (first, stop) of items that wait, in the order they will run."""
+        self._ranges = tuple(todo or ())
+        """What `todo` is to be made of."""
         self.log_chars_left = LOG_CHARS_MAX
         self.held = False
         """Whether it cannot run for now, its task not being loaded."""
@@ -137,6 +139,10 @@ class LiveJob(Watched):
         self.chunker, self._patience = Chunker(self.job.options.chunksize), Patience()
         self.rate, self.recent = Rate.starting(self._began, self._done_before), Recent()
 
+    def _begin_todo(self) -> deque[tuple[int, int]]:
+        todo, self._ranges = deque(self._ranges), ()
+        return todo
+
     def ring(self) -> None:
         """Something of it has changed."""
         if self._changes is not None:
@@ -163,7 +169,7 @@ class LiveJob(Watched):
             self.halt is None
             and self.job.status is not Status.PAUSED
             and not self.held
-            and bool(self.todo or self.again or (self._waiting and not self.resumed))
+            and bool(self._ranges or (self._waiting and not self.resumed) or self.todo or self.again)
             and (in_flight is None or self.counts.running < in_flight)
             and not self.loading
         )
@@ -336,8 +342,8 @@ class LiveJob(Watched):
         self._logged += count
         self._logged_failed += failed
         self.unwritten += 1
-        _drop(self.troubles, first, first + count)
-        _drop(self.progress, first, first + count)
+        forget(self.troubles, first, first + count)
+        forget(self.progress, first, first + count)
         return segment
 
     @property
@@ -380,19 +386,12 @@ class LiveJob(Watched):
         )
 
 
-def _drop(by_index: dict[int, Any], first: int, stop: int) -> None:
-    """Items from `first` on and before `stop` are done; looked for where there are fewer."""
-    some = list(by_index) if len(by_index) < stop - first else range(first, stop)
-    for index in some:
-        if first <= index < stop:
-            by_index.pop(index, None)
-
-
 _MADE_TOGETHER = frozenset(
     {"_patience", "again", "chunker", "chunks", "progress", "rate", "recent", "troubles"}
 )
 _MADE_WHEN_USED: Mapping[str, Callable[[LiveJob], Any]] = {
     "growing": lambda _: asyncio.Lock(),
+    "todo": LiveJob._begin_todo,
     "postponed": lambda _: set(),
     "suspects": lambda _: Suspects(),
     "digest": lambda live: Digest(live.job.id),

@@ -28,7 +28,7 @@ from tests.integration.answers import (
 )
 from tests.waiting import eventually
 
-ITEMS = 3_000
+ITEMS = 2_000
 SECONDS_MAX = 20
 
 KINDS = [

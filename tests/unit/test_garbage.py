@@ -7,7 +7,7 @@ from app.main import put_aside
 from tests.simulation.scheduled import Scheduled, scheduled
 
 JOBS = 500
-OBJECTS_MAX = 5
+OBJECTS_MAX = 4
 """That Python looks at, for each job that waits."""
 
 
