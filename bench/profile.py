@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from app.service.recent import Recent, Room
 from app.stores.sqlite import SqliteStore
 from bench.conditions import conditions
 from bench.squares import check, json_lines
+from workers.calling import encode
 from workers.context import Here
 from workers.interrupt import Interrupter
 from workers.light import CALLER, STRETCH_ITEMS, Stretch, decoded
@@ -180,7 +182,8 @@ def _run(frames: Sequence[Frame], items: Sequence[list[Any]]) -> list[Frame]:
     for frame, values in zip(frames, items, strict=True):
         report = Report(frame, order, (), marks, sent.append)
         work = Work(frame, order, _SPEC, report, Here(report, frame.first))
-        stretch = Stretch(work, marks, interrupter, recorder, _form, lambda *_: None)
+        form = partial(encode, _SPEC, report.files)
+        stretch = Stretch(work, marks, interrupter, recorder, form, lambda *_: None)
         for at in range(0, len(values), STRETCH_ITEMS):
             stretch.run(values[at : at + STRETCH_ITEMS], at)
             if report.bytes >= _READ_BYTES:
@@ -193,10 +196,6 @@ def fresh_marks() -> Marks:
     marks = Marks(mmap.mmap(-1, SLOT_BYTES), 0)
     marks.clear()
     return marks
-
-
-def _form(output: object) -> bytes:
-    raise AssertionError(f"squares are plain, but here is {output!r}")
 
 
 def through_a_socket(parts: Iterable[Frame]) -> list[Frame]:
