@@ -5,8 +5,8 @@ Invariant: what was begun has ended when this returns or raises, also where the 
 
 import asyncio
 import mimetypes
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from typing import ParamSpec, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -24,6 +24,15 @@ async def beside(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) 
         while not running.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([running])
+
+
+@asynccontextmanager
+async def entered_beside(context: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """The context, entered and left beside the loop; left as if nothing had been raised."""
+    try:
+        yield await beside(context.__enter__)
+    finally:
+        await beside(context.__exit__, None, None, None)
 
 
 class Framework:

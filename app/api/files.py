@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import FileResponse
 
 from app.api import body, ranges, service_models
-from app.api.aside import Framework, beside
+from app.api.aside import Framework, beside, entered_beside
 from app.api.context import Context, Ctx
 from app.api.multipart import FormReader, UploadedFile, base_name
 from app.api.openapi import header, problems, reference, returns
@@ -106,13 +106,13 @@ async def download_file(request: Request, context: Ctx, file_id: FileId) -> Resp
     """The file's bytes; `Range` and conditional requests work."""
     await Framework.load()
     noted = await context.files.find(file_id)
-    with _opened(context.blobs.path(file_id)) as file:
-        return _answer(request, file_id, noted, file)
+    return await beside(_opened, request, context.blobs.path(file_id), noted)
 
 
-def _opened(path: pathlib.Path) -> BinaryIO:
+def _opened(request: Request, path: pathlib.Path, noted: StoredFile | None) -> Response:
     try:
-        return path.open("rb")
+        with path.open("rb") as file:
+            return _answer(request, path.name, noted, file)
     except FileNotFoundError:
         raise _absent(path.name) from None
 
@@ -173,7 +173,7 @@ async def delete_file(context: Ctx, file_id: FileId) -> Response:
     """Forget a file that no job names; one that a task made is named by its job's results."""
     if await context.files.forget(file_id):
         try:
-            context.blobs.path(file_id).unlink()
+            await beside(context.blobs.path(file_id).unlink)
         except FileNotFoundError:
             raise _absent(file_id) from None
     return Response(status_code=204)
@@ -191,7 +191,7 @@ async def _raw_file(
     name: str | None, pieces: AsyncIterator[bytes], context: Context, media_type: str
 ) -> UploadedFile:
     limit = context.settings.max_file_bytes
-    with context.blobs.writing() as writer:
+    async with entered_beside(context.blobs.writing()) as writer:
         async for data in pieces:
             await beside(writer.write, data)
             if writer.size_bytes > limit:

@@ -94,7 +94,8 @@ class FormReader:
         except FormParserError as error:
             raise Malformed(f"The body is not multipart/form-data: {error}.") from None
         finally:
-            self._close()
+            if self._opened is not None:
+                await beside(self._close)
         if not self._complete:
             raise Malformed("The form ends before its last boundary.")
         return self._form
