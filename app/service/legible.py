@@ -32,10 +32,9 @@ async def is_json(text: bytes) -> bool:
 
 
 async def _pieces(text: bytes) -> AsyncIterator[bytes]:
-    """The text, as far as it is UTF-8."""
+    """The text, as far as it is UTF-8; one that ends within a character does not end as JSON does."""
     decoder = getincrementaldecoder("utf-8")()
     for start in range(0, len(text), SLICE_BYTES):
         piece = text[start : start + SLICE_BYTES]
         decoder.decode(piece)
         yield piece
-    decoder.decode(b"", final=True)

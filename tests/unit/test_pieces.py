@@ -9,12 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.board import Batch
+from app.api.job_page import AT_ONCE, AT_ONCE_BYTES, JobPage
 from app.api.pieces import Spread, json_answer
 from app.api.schemas import array_of_lines
 from app.api.streaming import PIECE_BYTES, Message, Receive, Stream
 from app.domain.item import Page
+from app.domain.job import Job
 from app.service.legible import DECODED_BYTES_MAX, is_json
 from app.service.passing import SLICE_BYTES
+from app.service.view import JobView
+from tests.builders import a_job
 
 LARGE = b'{"index":0,"output":"%b"}\n' % (b"a" * (3 * PIECE_BYTES))
 SMALL = b'{"index":1,"output":1}\n'
@@ -113,6 +117,30 @@ def test_a_large_line_is_not_copied_to_be_an_event() -> None:
     )
     assert b"".join(large.events) == b'event: results\nid: 5\ndata: {"results":[%b]}\n\n' % LARGE[:-1]
     assert [piece.obj is LARGE for piece in large.events if isinstance(piece, memoryview)] == [True]
+
+
+def test_jobs_are_encoded_some_at_a_time() -> None:
+    """Few of those with large `params`, many of others."""
+
+    async def turns(jobs: list[Job]) -> int:
+        page, turns = JobPage(), 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        for job in jobs:
+            await page.add(JobView(job, job.counts))
+        counting.cancel()
+        assert [msgspec.json.decode(text)["id"] for text in page.jobs] == [job.id for job in jobs]
+        return turns
+
+    large = [a_job(f"j{n}", params={"x": "a" * (AT_ONCE_BYTES // 2)}) for n in range(8)]
+    assert asyncio.run(turns([a_job(f"j{n}") for n in range(4 * AT_ONCE)])) >= 3
+    assert asyncio.run(turns(large)) >= 3
 
 
 LONG = b"a" * max(DECODED_BYTES_MAX, 2 * SLICE_BYTES)
