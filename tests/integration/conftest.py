@@ -8,6 +8,8 @@ import pytest
 from bench.server import Server
 from tests.integration.answers import MIXED, Document, client, ended, submitted
 from tests.integration.callers import Keyed, serving_keys
+from tests.integration.held import Watched, watching
+from tests.integration.watching import HABITS
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +30,13 @@ def api(server: Server) -> Iterator[httpx.Client]:
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     """One service with keys, for all tests that leave it as it was."""
     with serving_keys(tmp_path_factory.mktemp("keyed")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """One service that says what holds its event loop, with tasks that give back what is large."""
+    with watching(tmp_path_factory.mktemp("watched"), tasks=HABITS) as running:
         yield running
 
 

@@ -17,7 +17,7 @@ from app.domain.job import Counts, Job, Options, Status
 from app.domain.store import Note
 from app.stores.sqlite import SqliteStore
 from tests.integration.answers import ended
-from tests.integration.test_event_loop import TRIES_MAX, Watched, watching
+from tests.integration.held import TRIES_MAX, Watched, watching
 
 JOBS = 10_000
 """As many as may be unfinished by default."""
