@@ -22,8 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 
 HELD_SECONDS_MAX = 0.020
-WAITED_SECONDS_MAX = 0.100
-"""Many times what threads take from each other at the interpreter, 5 ms, and what a processor needs to wake up."""
+WAITED_SECONDS_MAX = 0.5
+"""More than the host of a virtual machine keeps it from running without saying so, which was 0.1 once in a while."""
 DELAYS_SECONDS = 0.020
 """How old what was read of the threads may be."""
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")

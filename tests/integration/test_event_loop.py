@@ -66,7 +66,7 @@ def compute():
         pass
 
 def read():
-    threading.Timer(0.5, there.send, [b"x"]).start()
+    threading.Timer(1.5, there.send, [b"x"]).start()
     here.recv(1)
 
 lock = threading.Lock()
@@ -79,7 +79,7 @@ WAYS = {
     "list": lambda: os.listdir("/proc"),
     "connect": lambda: sqlite3.connect(":memory:").close(),
     "sleep": lambda: time.sleep(0.001),
-    "lock": lambda: lock.acquire(timeout=0.5),
+    "lock": lambda: lock.acquire(timeout=1.5),
     "read": read,
 }
 watch()
