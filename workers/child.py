@@ -43,9 +43,8 @@ def prepare_process(recorder: Recorder) -> None:
     faulthandler.enable(recorder.stack_fd, all_threads=False)
     logging.basicConfig(stream=sys.stderr, format=LOG_FORMAT, level=logging.INFO, force=True)
     random.seed()
-    if random_of_numpy := sys.modules.get(
-        "numpy.random"
-    ):  # `numpy.random` would load it: 2 MiB in every worker
+    # To ask numpy for it would load it: 2 MiB in every worker.
+    if random_of_numpy := sys.modules.get("numpy.random"):
         random_of_numpy.seed()
     gc.enable()
 

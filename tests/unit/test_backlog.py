@@ -1,29 +1,15 @@
 """What waits for the store is bounded."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from app.service import dispatcher
-from app.stores.memory import MemoryStore
 from tests.simulation.scheduled import Scheduled, scheduled
+from tests.unit.stuck import MUCH_LATER_SECONDS, StuckStore
 
 ITEMS = 2_000
 HELD_BYTES = 4 << 10
-MUCH_LATER_SECONDS = 600.0
-
-
-class StuckStore(MemoryStore):
-    """One whose disk takes nothing until it is let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.free = asyncio.Event()
-
-    async def append_results(self, *arguments: Any, **options: Any) -> None:
-        await self.free.wait()
-        await super().append_results(*arguments, **options)
 
 
 def test_no_item_starts_while_too_many_results_wait_for_the_store(monkeypatch: pytest.MonkeyPatch) -> None:

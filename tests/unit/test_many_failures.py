@@ -9,25 +9,15 @@ import pytest
 from app.domain.errors import StorageUnavailable
 from app.domain.item import Segment
 from app.service.writer import FAILURES_MAX, JOBS_MAX
-from app.stores.memory import MemoryStore
 from tests.simulation.fate import Item
 from tests.simulation.scheduled import Scheduled, scheduled
+from tests.unit.stuck import MUCH_LATER_SECONDS, StuckStore
 
 FAILURES = 20 * FAILURES_MAX
-MUCH_LATER_SECONDS = 600.0
 
 
-class HeldStore(MemoryStore):
-    """One that takes results once it is let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.free = asyncio.Event()
-
-    async def append_results(self, *arguments: Any, **options: Any) -> None:
-        await self.free.wait()
-        await asyncio.sleep(0.001)
-        await super().append_results(*arguments, **options)
+class HeldStore(StuckStore):
+    """One that says how many failures it was given."""
 
     def failures(self, job_id: str) -> int:
         return sum(segment.failed for segment in self.log(job_id))
