@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -28,10 +27,10 @@ from app.service.recent import Recent, Room
 from app.stores.sqlite import SqliteStore
 from bench.conditions import conditions
 from bench.squares import check, json_lines
-from workers.calling import encode
+from workers.calling import Calls, decoded, encoder
 from workers.context import Here
 from workers.interrupt import Interrupter
-from workers.light import CALLER, STRETCH_ITEMS, Stretch, decoded
+from workers.light import CALLER, STRETCH_ITEMS, Stretch
 from workers.report import Order, Report, Work
 from workers.task import TaskSpec
 from workers.tasks.numbers import square
@@ -182,10 +181,10 @@ def _run(frames: Sequence[Frame], items: Sequence[list[Any]]) -> list[Frame]:
     for frame, values in zip(frames, items, strict=True):
         report = Report(frame, order, (), marks, sent.append)
         work = Work(frame, order, _SPEC, report, Here(report, frame.first))
-        form = partial(encode, _SPEC, report.files)
+        form = encoder(_SPEC, report.files)
         stretch = Stretch(work, marks, interrupter, recorder, form, lambda *_: None)
         for at in range(0, len(values), STRETCH_ITEMS):
-            stretch.run(values[at : at + STRETCH_ITEMS], at)
+            stretch.run(Calls(_SPEC.function, values[at : at + STRETCH_ITEMS], our_frames=0), at)
             if report.bytes >= _READ_BYTES:
                 report.flush()
         report.flush()

@@ -2,7 +2,7 @@
 
 How it works: with a task that runs for milliseconds, what is done between two items finds neither its code nor its
 data in the processor's caches, and takes ten times as long as it would right after itself.  So as much as may be is
-done for many items together: before the first of them (`decoded_ahead`), or when their lines are sent (`is_settled`).
+done for many items together: before the first of them (`calls_of`), or when their lines are sent (`is_settled`).
 """
 
 import math
@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from workers.describe import describe_exception
 from workers.files import File
-from workers.light import PLAIN, decoded, valid
 from workers.report import (
     DECODE_ERRORS,
     LINE_BYTES_MAX,
@@ -25,13 +24,19 @@ from workers.report import (
     TooLarge,
     Work,
 )
-from workers.task import TaskSpec
+from workers.task import EXACT, TaskSpec
 
+PLAIN = frozenset({int, bool, str, type(None)})
+"""Types whose every value is written the same way whatever the task says it returns; finite floats are, too."""
 AHEAD_BYTES_MAX = 64 << 10
 """Of more items the values would all be in memory at once, and what is done between them matters less."""
 SETTLED_BITS, SETTLED_CHARS = 63, 256
 
 _decode = msgspec.json.Decoder().decode
+_decode_lines = msgspec.json.Decoder().decode_lines
+_decode_exactly: Mapping[type, Callable[[bytes | bytearray], list[Any]]] = {
+    kind: msgspec.json.Decoder(kind).decode_lines for kind in EXACT
+}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -41,23 +46,54 @@ class Calls:
 
     function: Callable[[Any], Any]
     arguments: Sequence[Any]
-    """The items' lines, or their values; values only of items whose keys nobody wants."""
+    """The items' lines, or what they mean; that only of items whose keys nobody wants."""
     our_frames: int
     """How many frames of ours `function` has above the task's own."""
 
 
-def decoded_ahead(work: Work) -> Calls | None:
-    """The calls for a chunk whose items can all be decoded and validated before the first runs.
-
-    None if it has to be done one by one: if it would run code of the task's, or one of them is not what it takes.
-    """
-    body, count, spec = work.frame.body, work.frame.count, work.spec
-    if spec.many is None or not work.plain or count == 1 or len(body) > AHEAD_BYTES_MAX:
+def decoded(lines: bytes | bytearray, count: int, exact: type | None = None) -> list[Any] | None:
+    """The items of so many lines; None if one of them is not JSON, or not of the type that all are to have."""
+    try:
+        items: list[Any] = _decode_lines(lines) if exact is None else _decode_exactly[exact](lines)
+    except DECODE_ERRORS:
         return None
-    values = decoded(body, count, spec.exact) if spec.exact else None
-    if values is None and (items := decoded(body, count)) is not None:
-        values = valid(spec.many, items)
-    return None if values is None else Calls(spec.function, values, our_frames=0)
+    # An item may span lines, and blank ones are passed over: only if neither occurs are there as many.
+    return items if len(items) == count else None
+
+
+def calls_of(work: Work) -> Callable[[slice], Calls | None] | None:
+    """Makes the calls of some of a chunk's items, before the first of these runs.
+
+    It gives None for those one of which is not what the task takes.  None if all have to be decoded one by one: if
+    to validate them would run code of the task's, or one is not JSON.
+    """
+    spec, params, frame = work.spec, work.order.params, work.frame
+    many = None if params else spec.many
+    if not work.plain or not (many or spec.plain):
+        return None
+    if many and spec.exact and (exact := decoded(frame.body, frame.count, spec.exact)) is not None:
+        return lambda part: Calls(spec.function, exact[part], our_frames=0)
+    if (items := decoded(frame.body, frame.count)) is None:
+        return None
+
+    bind = binder(spec, params)
+
+    def calls(part: slice) -> Calls | None:
+        some = items[part]
+        try:
+            if many and (spec.takes_whole_item or type(some[0]) is not dict):
+                return Calls(spec.function, many.validator.validate_python(some), our_frames=0)
+            if not spec.plain:
+                return None
+            return Calls(_by_name(spec.function), list(map(bind, some)), our_frames=1)
+        except (ValidationError, InvalidInput):
+            return None
+
+    return calls
+
+
+def _by_name(function: Callable[..., Any]) -> Callable[[dict[str, Any]], Any]:
+    return lambda arguments: function(**arguments)
 
 
 def one_by_one(work: Work, lines: Sequence[Line]) -> Calls:
@@ -76,43 +112,38 @@ def is_settled(output: object) -> bool:
     return output is None or type(output) is bool
 
 
-def bind(spec: TaskSpec, params: Mapping[str, Any], item: object) -> dict[str, Any]:
-    """The keyword arguments that an item means.  InvalidInput, naming the parameter, if it means none.
+def binder(spec: TaskSpec, params: Mapping[str, Any]) -> Callable[[object], dict[str, Any]]:
+    """A function from an item to the keyword arguments it means.  InvalidInput, naming the parameter, if it means none.
 
     One parameter that admits objects: the item is its value.  Else an object is keyword arguments, an array
     positional ones if the task requires two or more, and anything else the first parameter's value.
     """
-    names = list(spec.parameters)
-    if spec.takes_whole_item:
-        given: dict[str, Any] = {names[0]: item}
-    elif isinstance(item, dict):
-        given = item
-    elif not names:
-        if item is not None:
-            raise InvalidInput("this task takes no input: send null or {}")
-        given = {}
-    elif isinstance(item, list) and len(spec.required) >= 2:
-        if len(item) > len(names):
-            raise InvalidInput(f"{len(item)} arguments, but the task takes {len(names)}: {', '.join(names)}")
-        given = dict(zip(names, item, strict=False))
-    else:
-        given = {names[0]: item}
-    return validated(spec, {**params, **given})
+    names, whole, positional = tuple(spec.parameters), spec.takes_whole_item, len(spec.required) >= 2
+    validate = spec.arguments.validator.validate_python
 
+    def given(item: object) -> dict[str, Any]:
+        if whole:
+            return {names[0]: item}
+        if not names:
+            if item is not None:
+                raise InvalidInput("this task takes no input: send null or {}")
+            return {}
+        if positional and isinstance(item, list):
+            if len(item) > len(names):
+                raise InvalidInput(
+                    f"{len(item)} arguments, but the task takes {len(names)}: {', '.join(names)}"
+                )
+            return dict(zip(names, item, strict=False))
+        return {names[0]: item}
 
-def validated(spec: TaskSpec, values: dict[str, Any]) -> dict[str, Any]:
-    """The values as the task's types.  InvalidInput if they cannot be."""
-    try:
-        return spec.arguments.validator.validate_python(values)  # type: ignore[no-any-return]
-    except ValidationError as error:
-        raise InvalidInput(_told(error)) from None
+    def bind(item: object) -> dict[str, Any]:
+        named = item if type(item) is dict and not whole else given(item)
+        try:
+            return validate({**params, **named} if params else named)  # type: ignore[no-any-return]
+        except ValidationError as error:
+            raise InvalidInput(_told(error)) from None
 
-
-def checked(output: bytes) -> bytes:
-    """The output, unless it is over the limit."""
-    if len(output) > LINE_BYTES_MAX:
-        raise TooLarge(f"{len(output)} bytes; a result may have {LINE_BYTES_MAX}")
-    return output
+    return bind
 
 
 def _told(error: ValidationError, *place: str) -> str:
@@ -129,7 +160,7 @@ def caller(spec: TaskSpec, params: dict[str, Any]) -> Callable[[Line], Any]:
     function = spec.function
     # Most tasks take one thing: then the item is validated as that, without the detour over named arguments.
     first = spec.first.validator.validate_python if spec.first is not None and not params else None
-    whole = spec.takes_whole_item
+    whole, bind = spec.takes_whole_item, binder(spec, params)
 
     def call(line: Line) -> Any:
         try:
@@ -137,7 +168,7 @@ def caller(spec: TaskSpec, params: dict[str, Any]) -> Callable[[Line], Any]:
         except DECODE_ERRORS as error:
             raise InvalidInput(f"not JSON: {error}") from None
         if first is None or (not whole and type(item) is dict):
-            return function(**bind(spec, params, item))
+            return function(**bind(item))
         try:
             value = first(item)
         except ValidationError as error:
@@ -147,13 +178,12 @@ def caller(spec: TaskSpec, params: dict[str, Any]) -> Callable[[Line], Any]:
     return call
 
 
-def encode(spec: TaskSpec, files: list[str], value: object) -> bytes:
-    """The output as JSON; ids of the files it names are added to `files`.  InvalidOutput if it has no form."""
-    if type(value) in PLAIN or (type(value) is float and math.isfinite(value)):
-        try:
-            return _encode(value)
-        except UnicodeEncodeError as error:
-            raise InvalidOutput(str(error)) from None
+def encoder(spec: TaskSpec, files: list[str]) -> Callable[[object], bytes]:
+    """A function from an output to its JSON, which adds ids of the files it names to `files`.
+
+    InvalidOutput if it has no form in JSON, TooLarge if that is over the limit.
+    """
+    written = spec.output.serializer.to_json
 
     def foreign(value: Any) -> Any:
         if isinstance(value, File):
@@ -163,16 +193,32 @@ def encode(spec: TaskSpec, files: list[str], value: object) -> bytes:
             return listed()
         raise TypeError(f"a {type(value).__name__} has no form in JSON")
 
-    if type(value) is File:
-        return _encode(foreign(value))
+    def encode(value: object) -> bytes:
+        if type(value) in PLAIN or (type(value) is float and math.isfinite(value)):
+            try:
+                text = _encode(value)
+            except UnicodeEncodeError as error:
+                raise InvalidOutput(str(error)) from None
+        elif type(value) is File:
+            text = _encode(foreign(value))
+        else:
+            try:
+                text = written(value, warnings=False, fallback=foreign)
+            except Exception as error:
+                # pydantic's own classes change between releases, and a value's own methods may raise anything.
+                raise InvalidOutput(describe_exception(error, skip_frames=0)["message"]) from None
+            if b"NaN" in text or b"Infinity" in text:
+                _check(text)
+        if len(text) > LINE_BYTES_MAX:
+            raise TooLarge(f"{len(text)} bytes; a result may have {LINE_BYTES_MAX}")
+        return text
+
+    return encode
+
+
+def _check(text: bytes) -> None:
+    """It may be a string that speaks of NaN."""
     try:
-        text = spec.output.dump_json(value, warnings=False, fallback=foreign)
-    except Exception as error:
-        # pydantic's own classes change between releases, and a value's own methods may raise anything.
-        raise InvalidOutput(describe_exception(error, skip_frames=0)["message"]) from None
-    if b"NaN" in text or b"Infinity" in text:
-        try:
-            _decode(text)
-        except msgspec.DecodeError:
-            raise InvalidOutput("NaN and infinity have no form in JSON; return null instead") from None
-    return text
+        _decode(text)
+    except msgspec.DecodeError:
+        raise InvalidOutput("NaN and infinity have no form in JSON; return null instead") from None

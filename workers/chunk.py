@@ -13,10 +13,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workers.blackbox import Recorder
-from workers.calling import Calls, caller, checked, decoded_ahead, encode, is_settled, one_by_one
+from workers.calling import (
+    AHEAD_BYTES_MAX,
+    Calls,
+    caller,
+    calls_of,
+    encoder,
+    is_settled,
+    one_by_one,
+)
 from workers.context import HERE, Here
 from workers.interrupt import Interrupter, Why
-from workers.light import CALLER, STRETCH_ITEMS, Stretch, decoded, valid
+from workers.light import CALLER, STRETCH_ITEMS, Stretch
 from workers.limits import ChildLimits, rss_bytes
 from workers.report import Line, Order, Output, Report, Work, lines_of
 from workers.task import TaskSpec
@@ -38,6 +46,14 @@ _OUR_FRAMES = 2
 
 def _is_full(report: Report) -> bool:
     return report.bytes >= (FLUSH_BYTES if report.count >= FLUSH_LINES else FLUSH_BYTES_MAX)
+
+
+def _decoded_ahead(work: Work) -> Calls | None:
+    """The calls of a chunk whose items can all be decoded and validated before the first runs; else None."""
+    if work.frame.count == 1 or len(work.frame.body) > AHEAD_BYTES_MAX:
+        return None
+    calls = calls_of(work)
+    return None if calls is None else calls(slice(None))
 
 
 def _run_nothing(*_: object, **__: object) -> None:
@@ -82,32 +98,32 @@ class Runner:
         self._interrupter.limit_seconds = order.timeout_seconds
         self._flush_seconds = FLUSH_LONG_SECONDS if order.long else FLUSH_SECONDS
         self._flush_at = self._clock() + self._flush_seconds
-        if not (order.light and self._run_together(work, frame.body)):
-            self._run_each(work, decoded_ahead(work) or one_by_one(work, lines_of(frame)))
+        if not (order.light and self._run_together(work)):
+            self._run_each(work, _decoded_ahead(work) or one_by_one(work, lines_of(frame)))
         if self._interrupter.signalled:
             self._interrupter.settle()
         report.flush(self._end(frame.chunk_id))
         self._marks.mark.value = 0
 
-    def _run_together(self, work: Work, body: bytes | bytearray) -> bool:
+    def _run_together(self, work: Work) -> bool:
         """Run items that take next to no time; False if nothing was done, since these must run one by one."""
-        many, count = work.spec.many, work.frame.count
-        if many is None or not work.plain or self._items + count >= self._limits.items_max:
-            return False
-        exact = decoded(body, count, work.spec.exact) if work.spec.exact else None
-        items = decoded(body, count) if exact is None else exact
-        if items is None:
+        count = work.frame.count
+        if self._items + count >= self._limits.items_max or (calls_of_some := calls_of(work)) is None:
             return False
         stretch = Stretch(
-            work, self._marks, self._interrupter, self._recorder, self._former(work), self._took
+            work,
+            self._marks,
+            self._interrupter,
+            self._recorder,
+            encoder(work.spec, work.report.files),
+            self._took,
         )
         lines: Sequence[Line] = ()
         for position in range(0, count, STRETCH_ITEMS):
             part = slice(position, position + STRETCH_ITEMS)
-            values = items[part] if items is exact else valid(many, items[part])
-            if values is not None:
-                goes_on = stretch.run(values, position)
-                self._items += len(values)
+            if (calls := calls_of_some(part)) is not None:
+                goes_on = stretch.run(calls, position)
+                self._items += len(calls.arguments)
                 self._took(work.report, 0.0)
             else:
                 lines = lines or lines_of(work.frame)
@@ -179,20 +195,16 @@ class Runner:
         elif seconds >= LOOK_SECONDS:
             self._look_at_memory()
 
-    def _former(self, work: Work) -> Callable[[object], bytes]:
-        """A function from an output to its form in JSON."""
-        return lambda output: checked(encode(work.spec, work.report.files, output))
-
     def _executor(self, work: Work, call: Callable[[Any], Any]) -> Callable[[Any], Output]:
         """A function from an item to its output; interruptible, and never past its end."""
-        spec, report = work.spec, work.report
+        encode = encoder(work.spec, work.report.files)
         interrupter = self._interrupter
 
         def execute(argument: Any) -> Output:
             interrupter.open = True
             try:
                 output: Output = call(argument)
-                return output if is_settled(output) else checked(encode(spec, report.files, output))
+                return output if is_settled(output) else encode(output)
             finally:
                 interrupter.open = False
 
@@ -266,7 +278,7 @@ class Execution:
         return coroutine
 
     def encode(self, value: object) -> bytes:
-        return checked(encode(self.spec, self.report.files, value))
+        return encoder(self.spec, self.report.files)(value)
 
     def finish(
         self, output: bytes, error: BaseException | None, hit: Why | None, log: str, seconds: float

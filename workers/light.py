@@ -10,53 +10,27 @@ that runs that took long, and an interruption that is meant for the mark is mean
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
 
 from workers.blackbox import Recorder
+from workers.calling import PLAIN, Calls
 from workers.interrupt import Interrupter, Why
-from workers.report import DECODE_ERRORS, LINE_BYTES_MAX, SHOWN_SECONDS, Report, Work
-from workers.task import EXACT
+from workers.report import LINE_BYTES_MAX, SHOWN_SECONDS, Report, Work
 from workers.wire import BLOCK_ITEMS, Marks
 
 STRETCH_ITEMS = 256
 """Items whose outputs are kept until they are encoded together."""
-PLAIN = frozenset({int, bool, str, type(None)})
-"""Types whose every value is written the same way whatever the task says it returns; finite floats are, too."""
 _OUR_FRAMES = 1
 
-_decode_lines = msgspec.json.Decoder().decode_lines
-_decode_exactly: Mapping[type, Callable[[bytes | bytearray], list[Any]]] = {
-    kind: msgspec.json.Decoder(kind).decode_lines for kind in EXACT
-}
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class _Line(msgspec.Struct, gc=False):
     index: int
     output: Any
-
-
-def decoded(lines: bytes | bytearray, count: int, exact: type | None = None) -> list[Any] | None:
-    """The items of so many lines; None if one of them is not JSON, or not of the type that all are to have."""
-    try:
-        items: list[Any] = _decode_lines(lines) if exact is None else _decode_exactly[exact](lines)
-    except DECODE_ERRORS:
-        return None
-    # An item may span lines, and blank ones are passed over: only if neither occurs are there as many.
-    return items if len(items) == count else None
-
-
-def valid(many: TypeAdapter[list[Any]], items: list[Any]) -> list[Any] | None:
-    """The items as the task takes them; None if one of them is not what it takes."""
-    try:
-        values: list[Any] = many.validator.validate_python(items)
-    except ValidationError:
-        return None
-    return values
 
 
 class Stretch:
@@ -74,7 +48,6 @@ class Stretch:
         """`form` makes JSON of an output that is not plain; `on_long` hears of items that took long."""
         self._base = work.frame.chunk_id << 32
         self._first = work.frame.first
-        self._function = work.spec.function
         self._report = work.report
         self._here = work.here
         self._mark = marks.mark
@@ -89,30 +62,30 @@ class Stretch:
         """The types of outputs so far."""
         work.here.ended = self._outputs
 
-    def run(self, values: list[Any], position: int) -> bool:
+    def run(self, calls: Calls, position: int) -> bool:
         """Run these, the first of which has this position in the chunk; False if the chunk is to end there."""
-        outputs, here = self._outputs, self._here
+        outputs, here, values = self._outputs, self._here, calls.arguments
         start = here.index = self._first + position
         goes_on = True
         while goes_on and (at := here.index + len(outputs) - start) < len(values):
             self._mark.value = self._base + position + at + 1
             # First say what is about to start, then look whether it may: the pool does it the other way round.
-            goes_on = position + at < self._limit.value and self._block(values[at : at + BLOCK_ITEMS])
+            goes_on = position + at < self._limit.value and self._block(calls, at)
         self._put()
         if not goes_on:
             self._mark.value = self._base
         return goes_on
 
-    def _block(self, values: list[Any]) -> bool:
-        """Run these, or up to one that fails, prints or takes long; False if the job was cancelled meanwhile."""
-        function, append, clock = self._function, self._outputs.append, time.perf_counter
+    def _block(self, calls: Calls, at: int) -> bool:
+        """Run a block of these, or up to one that fails, prints or takes long; False if the job was cancelled."""
+        function, append, clock = calls.function, self._outputs.append, time.perf_counter
         interrupter, printed = self._interrupter, self._recorder.first
         kind: type | None = None
         now = began = clock()
         due = began + SHOWN_SECONDS
         try:
             interrupter.open = True
-            for value in values:
+            for value in calls.arguments[at : at + BLOCK_ITEMS]:
                 began = now
                 output = function(value)
                 if type(output) is not kind:
@@ -125,7 +98,7 @@ class Stretch:
         except BaseException as error:
             interrupter.open = False
             self._put()
-            return self._failed(error, clock() - now)
+            return self._failed(error, clock() - now, _OUR_FRAMES + calls.our_frames)
         if now >= due or printed:
             self._ended_notably(now - began)
         if interrupter.signalled:
@@ -144,13 +117,13 @@ class Stretch:
         self._kinds.add(msgspec.Raw)
         return None, msgspec.Raw(self._form(output))
 
-    def _failed(self, error: BaseException, seconds: float) -> bool:
+    def _failed(self, error: BaseException, seconds: float, our_frames: int) -> bool:
         interrupter, recorder, here = self._interrupter, self._recorder, self._here
         if interrupter.hit is Why.CANCELLED:
             recorder.take()  # nobody asks for it, and it must not become the next item's
             return False
         self._report.failed(
-            here.index, b"", error, interrupter.hit, recorder.take(), seconds, our_frames=_OUR_FRAMES
+            here.index, b"", error, interrupter.hit, recorder.take(), seconds, our_frames=our_frames
         )
         here.index += 1
         if interrupter.signalled:

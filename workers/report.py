@@ -211,9 +211,8 @@ class Work:
 
     @property
     def plain(self) -> bool:
-        """Whether the items are all there is to a call, and the outputs to a line."""
-        order = self.order
-        return order.attempt == 1 and order.key_field is None and not order.params
+        """Whether the outputs are all there is to the lines."""
+        return self.order.attempt == 1 and self.order.key_field is None
 
 
 def lines_of(frame: Frame) -> Sequence[Line]:

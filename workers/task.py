@@ -134,9 +134,11 @@ class TaskSpec:
     first: TypeAdapter[Any] | None
     """The first parameter alone, if it is all that a call needs."""
     many: TypeAdapter[list[Any]] | None
-    """Many first parameters at once, if that runs no code but the validator's own, and none may be an object."""
+    """Many first parameters at once, if it is plain, and none of these may be an object."""
     exact: type | None
     """The type of these, if it is in `EXACT`."""
+    plain: bool
+    """Whether to validate arguments runs pydantic's own code alone, which neither fails a process nor takes long."""
     takes_whole_item: bool
     """One parameter that admits objects: the item is its value, whatever it is."""
 
@@ -173,7 +175,19 @@ class TaskSpec:
         simple = first is not None and (whole or not objects) and _is_plain(first.core_schema)
         many = TypeAdapter(list[hint]) if simple else None  # type: ignore[valid-type]
         exact = next((kind for kind in EXACT if simple and hint is kind), None)
-        return cls(name, function, options, parameters, arguments, output, first, many, exact, whole)
+        return cls(
+            name,
+            function,
+            options,
+            parameters,
+            arguments,
+            output,
+            first,
+            many,
+            exact,
+            _has_plain_members(arguments),
+            whole,
+        )
 
     @property
     def is_coroutine(self) -> bool:
@@ -267,8 +281,12 @@ def _output_adapter(hint: Any) -> TypeAdapter[Any]:
 _PLAIN = frozenset({"any", "none", "bool", "int", "float", "str", "list", "dict", "nullable", "union"})
 
 
+def _has_plain_members(arguments: TypeAdapter[dict[str, Any]]) -> bool:
+    schema: Mapping[str, Any] = arguments.core_schema
+    return "fields" in schema and all(_is_plain(member["schema"]) for member in schema["fields"].values())
+
+
 def _is_plain(schema: object) -> bool:
-    """Whether values are validated by pydantic's own code alone, which neither fails a process nor takes long."""
     if isinstance(schema, Mapping):
         return schema.get("type", "any") in _PLAIN and all(map(_is_plain, schema.values()))
     return all(map(_is_plain, schema)) if isinstance(schema, list) else not callable(schema)

@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import time
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from workers import report_progress, task
 from workers.interrupt import SIGNAL
@@ -34,6 +36,15 @@ class _Seven(int):
         raise ValueError("seven has no form")
 
     __str__ = __repr__
+
+
+def _die_of_thirteen(value: int) -> int:
+    if value == 13:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+Careful = Annotated[int, AfterValidator(_die_of_thirteen)]
 
 
 def _raise(value: str) -> None:
@@ -92,6 +103,26 @@ def turned(value: Any) -> Any:
         case "forget":
             _kept.clear()
     return value
+
+
+@task
+def named(times: int, value: Any, note: str | None = None) -> Any:
+    """By name, or by position, what `turned` makes of the value."""
+    if note is not None:
+        sys.stdout.write(note)
+    return turned(value) if times == 1 else [turned(value)] * times
+
+
+@task
+def careful(value: Careful, x: int = 1) -> int:
+    """An argument whose validation runs code of the task's."""
+    return value * x
+
+
+@task
+def nothing() -> int:
+    """No input at all."""
+    return 0
 
 
 @task

@@ -13,10 +13,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.domain.suspicion import RANGES_MAX, Suspects
+from bench.profile import fresh_marks
 from tests.unit.lone_worker import CHUNK_ID, LoneWorker, a_lone_worker
 from tests.waiting import eventually
+from workers.calling import calls_of, decoded
+from workers.context import Here
 from workers.interrupt import SIGNAL, Why
-from workers.light import decoded
+from workers.report import Order, Report, Work
+from workers.task import discover
 from workers.wire import BLOCK_ITEMS, Frame, Kind
 
 MODULES = ("tests.unit.odd_tasks", "workers.tasks")
@@ -38,6 +42,15 @@ numbers = st.one_of(
         st.floats(),
         st.sampled_from([True, "1", "1.5", "x", {"x": 2}, [1], None]),
     )
+)
+arguments = st.fixed_dictionaries(
+    {},
+    optional={
+        "times": st.sampled_from([1, 2, "1", 1.5, None]),
+        "value": json_values | st.sampled_from(ODD),
+        "note": st.sampled_from(["", "note", None, 1]),
+        "tmies": st.just(1),
+    },
 )
 not_json = st.sampled_from(
     [b"[1", b"2]", b"1 2", b"nul", b"\xff", b'"\xed\xa0\x80"', b"1e999", b"[[[", b"{}x"]
@@ -130,6 +143,45 @@ def test_outputs_of_every_kind_have_the_same_lines(
 ) -> None:
     """Also an object that changes after it was returned, and what has no form."""
     run_both_ways(worker, "turned", lines, max_attempts=attempts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    lines=lines_of(arguments | st.lists(json_values | st.sampled_from(ODD), max_size=4)),
+    params=st.dictionaries(st.sampled_from(["times", "value", "note"]), st.sampled_from([1, "2", "x"])),
+    attempts=st.integers(1, 2),
+)
+@example([b'{"value":%d}' % n for n in range(600)], {"times": 1}, 1)
+@example([b'{"times":1,"value":%d}' % n for n in range(600)] + [b'{"times":1}', b'[1,"deep"]'], {}, 1)
+@example([b'{"value":"deep"}', b'{"value":"same"}'] * 200, {"times": 2, "note": "x"}, 2)
+@example([b'{"value":1,"times":"2"}', b'{"value":"wrong"}', b"1"] * 100, {"times": 1, "value": 3}, 1)
+@example([b"[1,2]", b"[1]", b"[1,2,null,4]", b'{"tmies":1}'] * 100, {"value": 1}, 1)
+def test_items_by_name_have_the_same_lines(
+    worker: LoneWorker, lines: list[bytes], params: dict[str, Any], attempts: int
+) -> None:
+    """Objects, arrays of arguments, and what the job's `params` add to them: the item's own comes first."""
+    run_both_ways(worker, "named", lines, params=params, max_attempts=attempts)
+
+
+@settings(max_examples=30, deadline=None)
+@given(lines=lines_of(json_values), params=st.sampled_from([{}, {"value": 1}]))
+def test_a_whole_item_and_none_have_the_same_lines(
+    worker: LoneWorker, lines: list[bytes], params: dict[str, Any]
+) -> None:
+    """An object may be the argument itself, and a task that takes nothing is told of it."""
+    whole = run_both_ways(worker, "turned", [b'{"value":7}', *lines], params=params)
+    none = run_both_ways(worker, "nothing", [b"null", b"{}", *lines])
+
+    assert b'{"index":100,"output":{"value":7}}' in whole["lines"]
+    assert b'{"index":101,"output":0}' in none["lines"]
+
+
+def test_what_runs_to_validate_an_item_is_that_items(mortal: LoneWorker) -> None:
+    """The task's own code may do anything, and only the item that is marked is to blame."""
+    frames = mortal.run("careful", [b'{"value":%d,"x":2}' % n for n in range(20)], light=True)
+
+    assert not [frame for frame in frames if frame.kind is Kind.DONE]
+    assert mortal.marks.read(mortal.marks.mark.value)[1] == 13
 
 
 @settings(max_examples=60, deadline=None)
@@ -242,6 +294,37 @@ def test_items_are_decoded_only_if_each_is_a_line() -> None:
     assert decoded(b"1\n2\n", 2, int) == [1, 2]
     assert decoded(b"1\n\n2\n", 3, int) is None
     assert decoded(b"1\n2.0\n", 2, int) is None
+
+
+@pytest.mark.parametrize(
+    ("task", "lines", "params", "made"),
+    [
+        ("halved", [b"1", b"2"], {}, [1.0, 2.0]),
+        ("halved", [b"1", b"2"], {"digits": 1}, [{"x": 1.0, "digits": 1}, {"x": 2.0, "digits": 1}]),
+        ("halved", [b'{"x":1}', b"2"], {}, [{"x": 1.0}, {"x": 2.0}]),
+        ("turned", [b'{"value":1}', b"[2]"], {}, [{"value": 1}, [2]]),
+        (
+            "named",
+            [b"[1,2]", b'{"times":1,"value":3}'],
+            {},
+            [{"times": 1, "value": 2}, {"times": 1, "value": 3}],
+        ),
+        ("careful", [b'{"value":1}'], {}, None),
+        ("halved", [b'{"x":1}', b'{"x":"y"}'], {}, None),
+    ],
+)
+def test_calls_are_made_before_the_first_runs(
+    task: str, lines: list[bytes], params: dict[str, Any], made: list[Any] | None
+) -> None:
+    """Of what validates without code of the task's; one item that is wrong has all made one by one."""
+    body = b"".join(line + b"\n" for line in lines)
+    frame = Frame(Kind.CHUNK, body, CHUNK_ID, 0, len(lines))
+    order = Order(task, params, 1, 1, None, None, 0)
+    report = Report(frame, order, (), fresh_marks(), lambda *_: None)
+    calls_of_some = calls_of(Work(frame, order, discover(MODULES)[task], report, Here(report, 0)))
+    calls = calls_of_some(slice(None)) if calls_of_some else None
+
+    assert (list(calls.arguments) if calls else None) == made
 
 
 def test_suspects_are_those_of_a_lost_range_and_in_the_end_all() -> None:
