@@ -65,8 +65,9 @@ def serve(
     """
     BLOBS.set(blobs)
     # To free what was mapped has malloc map only what is larger, and keep twice as much (mallopt(3), M_MMAP_THRESHOLD).
-    # Else it gives back each chunk's buffers and gets others, and each of their pages costs a fault.
-    bytearray(KEPT_BYTES // 2)
+    # Else it gives back each chunk's buffers and gets others, and each of their pages costs a fault.  None of these
+    # pages is touched: `bytes` are zero as they come, where a `bytearray` writes that, for half of a worker's start.
+    bytes(KEPT_BYTES // 2)
     marks = Marks(memory, worker_id)
     runner = Runner(specs, marks, recorder, limits, lambda *frames: _send(connection, *frames))
     if limits.data_bytes_max is not None:

@@ -37,6 +37,8 @@ from workers.task import TaskDefinitionError, TaskSpec, discover
 
 MESSAGE_BYTES_MAX = 64 << 10
 _PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None).prctl
+"""Looked up before the first fork: what a worker touches first, it gets a copy of."""
 
 
 def send(control: socket.socket, message: dict[str, Any], *fds: int) -> None:
@@ -96,6 +98,7 @@ class Zygote:
                         self._leave()
                     else:
                         message, (connection_fd, recorder_fd) = request
+                        self._reap()  # whose end was seen by its socket, and this is for its place
                         self._fork(message["fork"], connection_fd, recorder_fd)
 
     def _fork(self, worker_id: int, connection_fd: int, recorder_fd: int) -> None:
@@ -191,7 +194,7 @@ def die_with_parent(parent_pid: int) -> None:
 
     Safe only under a single-threaded parent: the signal follows the parent's thread, not its process.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:  # it died before we asked
         os._exit(1)
 
