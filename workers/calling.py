@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 from pydantic import ValidationError
 
 from workers.describe import describe_exception
@@ -20,9 +21,12 @@ from workers.report import (
     LINE_BYTES_MAX,
     InvalidInput,
     InvalidOutput,
+    Key,
     Line,
     TooLarge,
     Work,
+    key_of,
+    key_of_line,
 )
 from workers.task import EXACT, TaskSpec
 
@@ -46,9 +50,11 @@ class Calls:
 
     function: Callable[[Any], Any]
     arguments: Sequence[Any]
-    """The items' lines, or what they mean; that only of items whose keys nobody wants."""
+    """The items' lines, or what they mean."""
     our_frames: int
     """How many frames of ours `function` has above the task's own."""
+    key: Callable[[int], Key] = lambda _: UNSET
+    """What the item of this argument is known by; asked for once that has run, and may have changed the argument."""
 
 
 def decoded(lines: bytes | bytearray, count: int, exact: type | None = None) -> list[Any] | None:
@@ -67,25 +73,26 @@ def calls_of(work: Work) -> Callable[[slice], Calls | None] | None:
     It gives None for those one of which is not what the task takes.  None if all have to be decoded one by one: if
     to validate them would run code of the task's, or one is not JSON.
     """
-    spec, params, frame = work.spec, work.order.params, work.frame
-    many = None if params else spec.many
-    if not work.plain or not (many or spec.plain):
+    spec, order, frame = work.spec, work.order, work.frame
+    many = None if order.params else spec.many
+    if order.attempt > 1 or not (many or spec.plain):
         return None
     if many and spec.exact and (exact := decoded(frame.body, frame.count, spec.exact)) is not None:
         return lambda part: Calls(spec.function, exact[part], our_frames=0)
     if (items := decoded(frame.body, frame.count)) is None:
         return None
-
-    bind = binder(spec, params)
+    bind = binder(spec, order.params)
 
     def calls(part: slice) -> Calls | None:
         some = items[part]
+        keys = [] if order.key_field is None else [key_of(item, order.key_field) for item in some]
+        known = {"key": keys.__getitem__} if keys else {}
         try:
             if many and (spec.takes_whole_item or type(some[0]) is not dict):
-                return Calls(spec.function, many.validator.validate_python(some), our_frames=0)
+                return Calls(spec.function, many.validator.validate_python(some), 0, **known)
             if not spec.plain:
                 return None
-            return Calls(_by_name(spec.function), list(map(bind, some)), our_frames=1)
+            return Calls(_by_name(spec.function), list(map(bind, some)), 1, **known)
         except (ValidationError, InvalidInput):
             return None
 
@@ -98,7 +105,9 @@ def _by_name(function: Callable[..., Any]) -> Callable[[dict[str, Any]], Any]:
 
 def one_by_one(work: Work, lines: Sequence[Line]) -> Calls:
     """The calls for lines that are decoded when their turn comes."""
-    return Calls(caller(work.spec, work.order.params), lines, our_frames=1)
+    field = work.order.key_field
+    function = caller(work.spec, work.order.params)
+    return Calls(function, lines, our_frames=1, key=lambda at: key_of_line(lines[at], field))
 
 
 def is_settled(output: object) -> bool:

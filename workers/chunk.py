@@ -26,7 +26,7 @@ from workers.context import HERE, Here
 from workers.interrupt import Interrupter, Why
 from workers.light import CALLER, STRETCH_ITEMS, Stretch
 from workers.limits import ChildLimits, rss_bytes
-from workers.report import Line, Order, Output, Report, Work, lines_of
+from workers.report import Key, Line, Order, Output, Report, Work, key_of_line, lines_of
 from workers.task import TaskSpec
 from workers.wire import LEAVING, Frame, Kind, Marks
 
@@ -143,9 +143,9 @@ class Runner:
         interrupter = self._interrupter
         pause = SLOW_SECONDS if self._limits.growth_bytes_max is None else LOOK_SECONDS
         execute = self._executor(work, calls.function)
-        our_frames = _OUR_FRAMES + calls.our_frames
+        our_frames, key_at, first = _OUR_FRAMES + calls.our_frames, calls.key, position + 1
         started = clock()  # of the item that runs: when the one before it ended
-        for number, argument in enumerate(calls.arguments, start=position + 1):
+        for number, argument in enumerate(calls.arguments, start=first):
             mark.value = base + number
             # First say what is about to start, then look whether it may: the pool does it the other way round.
             if number > limit.value:
@@ -162,11 +162,12 @@ class Runner:
                     return False
                 log = self._recorder.take()
                 report.failed(
-                    index, argument, error, interrupter.hit, log, now - started, our_frames=our_frames
+                    *(index, key_at(number - first), error, interrupter.hit, log, now - started),
+                    our_frames=our_frames,
                 )
             else:
                 now = clock()
-                report.succeeded(index, argument, output, now - started)
+                report.succeeded(index, key_at(number - first), output, now - started)
                 if printed():
                     report.log(index, self._recorder.take())
             self._items += 1
@@ -285,11 +286,15 @@ class Execution:
     ) -> None:
         """Report how the item ended."""
         if error is None:
-            self.report.succeeded(self.frame.first, self.line, output, seconds)
+            self.report.succeeded(self.frame.first, self._key, output, seconds)
             if log:
                 self.report.log(self.frame.first, log)
         else:
-            self.report.failed(self.frame.first, self.line, error, hit, log, seconds)
+            self.report.failed(self.frame.first, self._key, error, hit, log, seconds)
+
+    @property
+    def _key(self) -> Key:
+        return key_of_line(self.line, self.order.key_field)
 
     def done(self) -> None:
         """Report that the chunk is through."""

@@ -11,14 +11,16 @@ that runs that took long, and an interruption that is meant for the mark is mean
 import math
 import time
 from collections.abc import Callable
+from itertools import repeat
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from workers.blackbox import Recorder
 from workers.calling import PLAIN, Calls
 from workers.interrupt import Interrupter, Why
-from workers.report import LINE_BYTES_MAX, SHOWN_SECONDS, Report, Work
+from workers.report import LINE_BYTES_MAX, SHOWN_SECONDS, Key, Report, Work
 from workers.wire import BLOCK_ITEMS, Marks
 
 STRETCH_ITEMS = 256
@@ -30,6 +32,7 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 class _Line(msgspec.Struct, gc=False):
     index: int
+    key: Key
     output: Any
 
 
@@ -56,6 +59,10 @@ class Stretch:
         self._recorder = recorder
         self._form = form
         self._on_long = on_long
+        self._has_keys = work.order.key_field is not None
+        self._calls: Calls
+        self._start = 0
+        """The index of the first call's item."""
         self._outputs: list[Any] = []
         """Of the items from `_here.index` on that have ended and are not reported."""
         self._kinds: set[type] = set()
@@ -64,21 +71,22 @@ class Stretch:
 
     def run(self, calls: Calls, position: int) -> bool:
         """Run these, the first of which has this position in the chunk; False if the chunk is to end there."""
-        outputs, here, values = self._outputs, self._here, calls.arguments
-        start = here.index = self._first + position
+        outputs, here, self._calls = self._outputs, self._here, calls
+        start = self._start = here.index = self._first + position
         goes_on = True
-        while goes_on and (at := here.index + len(outputs) - start) < len(values):
+        while goes_on and (at := here.index + len(outputs) - start) < len(calls.arguments):
             self._mark.value = self._base + position + at + 1
             # First say what is about to start, then look whether it may: the pool does it the other way round.
-            goes_on = position + at < self._limit.value and self._block(calls, at)
+            goes_on = position + at < self._limit.value and self._block(at)
         self._put()
         if not goes_on:
             self._mark.value = self._base
         return goes_on
 
-    def _block(self, calls: Calls, at: int) -> bool:
+    def _block(self, at: int) -> bool:
         """Run a block of these, or up to one that fails, prints or takes long; False if the job was cancelled."""
-        function, append, clock = calls.function, self._outputs.append, time.perf_counter
+        calls, append, clock = self._calls, self._outputs.append, time.perf_counter
+        function = calls.function
         interrupter, printed = self._interrupter, self._recorder.first
         kind: type | None = None
         now = began = clock()
@@ -98,7 +106,7 @@ class Stretch:
         except BaseException as error:
             interrupter.open = False
             self._put()
-            return self._failed(error, clock() - now, _OUR_FRAMES + calls.our_frames)
+            return self._failed(error, clock() - now)
         if now >= due or printed:
             self._ended_notably(now - began)
         if interrupter.signalled:
@@ -117,13 +125,15 @@ class Stretch:
         self._kinds.add(msgspec.Raw)
         return None, msgspec.Raw(self._form(output))
 
-    def _failed(self, error: BaseException, seconds: float, our_frames: int) -> bool:
+    def _failed(self, error: BaseException, seconds: float) -> bool:
         interrupter, recorder, here = self._interrupter, self._recorder, self._here
+        our_frames = _OUR_FRAMES + self._calls.our_frames
         if interrupter.hit is Why.CANCELLED:
             recorder.take()  # nobody asks for it, and it must not become the next item's
             return False
         self._report.failed(
-            here.index, b"", error, interrupter.hit, recorder.take(), seconds, our_frames=our_frames
+            *(here.index, self._key(), error, interrupter.hit, recorder.take(), seconds),
+            our_frames=our_frames,
         )
         here.index += 1
         if interrupter.signalled:
@@ -163,20 +173,25 @@ class Stretch:
         try:
             text = bytes(output) if type(output) is msgspec.Raw else self._form(output)
         except Exception as error:
-            self._report.failed(here.index, b"", error, None, "", seconds, our_frames=_OUR_FRAMES)
+            self._report.failed(here.index, self._key(), error, None, "", seconds, our_frames=_OUR_FRAMES)
         else:
-            self._report.succeeded(here.index, b"", text, seconds)
+            self._report.succeeded(here.index, self._key(), text, seconds)
         here.index += 1
+
+    def _key(self) -> Key:
+        return self._calls.key(self._here.index - self._start)
 
     def _lines(self) -> bytes | None:
         """The lines of all outputs; None if one of them has no form, or all are too much at once."""
         outputs, index = self._outputs, self._here.index
+        at = index - self._start
+        keys = map(self._calls.key, range(at, at + len(outputs))) if self._has_keys else repeat(UNSET)
         if float in self._kinds and not all(
             map(math.isfinite, outputs if len(self._kinds) == 1 else filter(_is_float, outputs))
         ):
             return None
         try:
-            lines = _encode_lines(list(map(_Line, range(index, index + len(outputs)), outputs)))
+            lines = _encode_lines(list(map(_Line, range(index, index + len(outputs)), keys, outputs)))
         except Exception:
             return None
         return lines if len(lines) <= LINE_BYTES_MAX else None

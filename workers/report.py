@@ -26,6 +26,7 @@ TOGETHER_MAX = 64
 SETTLED_MAX = 1024
 """Outputs that wait to be encoded together."""
 Line = bytes | memoryview
+Key = str | int | float | bool | msgspec.UnsetType
 Output = bytes | int | float | str | None
 """As JSON, or a value that is settled (`workers.calling`)."""
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -94,18 +95,18 @@ class Report:
         self._start = frame.first
         self._parts: list[bytes] = []
         self._failed = 0
-        self._settled: list[tuple[int, Line, Output, float]] = []
+        self._settled: list[tuple[int, Key, Output, float]] = []
         """What has no line yet, after what has."""
         self.count = 0
         self.files: list[str] = []
         """Ids of the files that the lines name."""
         self.bytes = 0
 
-    def succeeded(self, index: int, item: Line, output: Output, seconds: float) -> None:
+    def succeeded(self, index: int, key: Key, output: Output, seconds: float) -> None:
         if type(output) is bytes:
-            self._put(index, item, b'"output":', output, seconds)
+            self._put(index, key, b'"output":', output, seconds)
             return
-        self._settled.append((index, item, output, seconds))
+        self._settled.append((index, key, output, seconds))
         if len(self._settled) >= SETTLED_MAX:
             self._put_settled()
 
@@ -116,7 +117,7 @@ class Report:
     def failed(
         self,
         index: int,
-        item: Line,
+        key: Key,
         error: BaseException,
         hit: Why | None,
         log: str,
@@ -137,7 +138,7 @@ class Report:
             self._send(Frame(Kind.UNLUCKY, _encode(failure), self._chunk_id, index))
             return
         self._failed += 1
-        self._put(index, item, b'"error":', _encode(failure), seconds)
+        self._put(index, key, b'"error":', _encode(failure), seconds)
 
     def log(self, index: int, text: str) -> None:
         """What an item that succeeded has printed."""
@@ -172,22 +173,22 @@ class Report:
         self.files.clear()
         self.count = self._failed = self.bytes = 0
 
-    def _put(self, index: int, item: Line, name: bytes, value: bytes, seconds: float) -> None:
+    def _put(self, index: int, key: Key, name: bytes, value: bytes, seconds: float) -> None:
         """Add the line of one item, in parts if it is long."""
-        order = self._order
-        key = _key(item, order.key_field) if order.key_field is not None else b""
-        attempts = b',"attempts":%d' % order.attempt if order.attempt > 1 else b""
+        attempt = self._order.attempt
+        attempts = b',"attempts":%d' % attempt if attempt > 1 else b""
         took = b',"duration_ms":%.1f' % (seconds * 1e3) if seconds >= SHOWN_SECONDS else b""
+        known = b"" if key is msgspec.UNSET else b',"key":' + _encode(key)
         if len(value) < LONG_BYTES:
-            self._add(index, (b'{"index":%d%b,%b%b%b%b}\n' % (index, key, name, value, attempts, took),))
+            self._add(index, (b'{"index":%d%b,%b%b%b%b}\n' % (index, known, name, value, attempts, took),))
         else:
-            parts = b'{"index":%d%b,%b' % (index, key, name), value, b"%b%b}\n" % (attempts, took)
+            parts = b'{"index":%d%b,%b' % (index, known, name), value, b"%b%b}\n" % (attempts, took)
             self._add(index, parts)
 
     def _put_settled(self) -> None:
         settled, self._settled = self._settled, []
-        for index, item, output, seconds in settled:
-            self._put(index, item, b'"output":', _encode(output), seconds)
+        for index, key, output, seconds in settled:
+            self._put(index, key, b'"output":', _encode(output), seconds)
 
     def _add(self, index: int, parts: tuple[bytes, ...], count: int = 1) -> None:
         if self._settled:
@@ -208,11 +209,6 @@ class Work:
     spec: TaskSpec
     report: Report
     here: Here
-
-    @property
-    def plain(self) -> bool:
-        """Whether the outputs are all there is to the lines."""
-        return self.order.attempt == 1 and self.order.key_field is None
 
 
 def lines_of(frame: Frame) -> Sequence[Line]:
@@ -249,9 +245,17 @@ def isinstance_safely(error: BaseException, types: tuple[type[BaseException], ..
     return any(cls in types for cls in type.__dict__["__mro__"].__get__(type(error)))
 
 
-def _key(item: Line, key_field: str) -> bytes:
+def key_of(item: object, key_field: str | None) -> Key:
+    """What the item is known by: its member of this name, if that is a text, a number or a boolean."""
+    key = item.get(key_field) if type(item) is dict else None
+    return key if isinstance(key, str | int | float | bool) else msgspec.UNSET
+
+
+def key_of_line(line: Line, key_field: str | None) -> Key:
+    """The same, of an item that is not decoded yet."""
+    if key_field is None:
+        return msgspec.UNSET
     try:
-        key = _decode(item)[key_field]
-    except (*DECODE_ERRORS, KeyError, TypeError, IndexError):
-        return b""
-    return b',"key":' + _encode(key) if isinstance(key, str | int | float | bool) else b""
+        return key_of(_decode(line), key_field)
+    except DECODE_ERRORS:
+        return msgspec.UNSET

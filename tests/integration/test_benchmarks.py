@@ -112,7 +112,7 @@ def test_what_idle_memory_is_alone_does_not_depend_on_others(server: Server) -> 
         beside, alone_beside = pss_bytes(server), alone_bytes(server)
         other.communicate()
 
-    assert alone > before > beside
+    assert before > beside
     assert alone_beside == pytest.approx(alone, abs=1 << 20)
 
 

@@ -20,6 +20,7 @@ from workers.task import discover
 from workers.wire import SLOT_BYTES, Frame, FrameReader, Kind, Marks
 
 CHUNK_ID = 7
+FIRST = 100
 _READ_BYTES = 1 << 16
 
 
@@ -52,8 +53,8 @@ class LoneWorker:
                     return
 
 
-def chunk_of(task: str, lines: Sequence[bytes], *, light: bool, **order: Any) -> bytes:
-    """The frame of a chunk."""
+def chunk_of(task: str, lines: Sequence[bytes], *, light: bool, first: int = FIRST, **order: Any) -> bytes:
+    """The frame of a chunk, whose first item has this index."""
     said = {
         "task": task,
         "params": {},
@@ -65,7 +66,8 @@ def chunk_of(task: str, lines: Sequence[bytes], *, light: bool, **order: Any) ->
         "light": light,
     }
     head = json.dumps(said | order).encode()
-    frame = Frame(Kind.CHUNK, b"".join(line + b"\n" for line in lines), CHUNK_ID, 100, len(lines), head=head)
+    body = b"".join(line + b"\n" for line in lines)
+    frame = Frame(Kind.CHUNK, body, CHUNK_ID, first, len(lines), head=head)
     return b"".join(frame.buffers())
 
 

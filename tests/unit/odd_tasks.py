@@ -114,6 +114,13 @@ def named(times: int, value: Any, note: str | None = None) -> Any:
 
 
 @task
+def emptied(value: Any) -> int:
+    """Nothing is left of the item."""
+    value.clear()
+    return 0
+
+
+@task
 def careful(value: Careful, x: int = 1) -> int:
     """An argument whose validation runs code of the task's."""
     return value * x

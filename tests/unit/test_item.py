@@ -27,7 +27,7 @@ from app.domain.item import (
     strips,
     take,
 )
-from workers.report import Order, Report
+from workers.report import Order, Report, key_of_line
 from workers.wire import Frame, Kind, Marks
 
 texts = st.text('ab"\\{}:,é\n\r\u2028🌙', max_size=8) | st.sampled_from(
@@ -50,11 +50,11 @@ def lines_of_a_worker(
     order = Order("any", {}, attempt, attempt, key_field, None, 0)
     report = Report(Frame(Kind.CHUNK), order, (), marks, sent.append)
     for index, item in enumerate(items):
-        line = msgspec.json.encode(item)
+        key = key_of_line(msgspec.json.encode(item), key_field)
         if item["fail"]:
-            report.failed(index, line, ValueError(str(item["value"])), None, "", seconds)
+            report.failed(index, key, ValueError(str(item["value"])), None, "", seconds)
         else:
-            report.succeeded(index, line, msgspec.json.encode(item["value"]), seconds)
+            report.succeeded(index, key, msgspec.json.encode(item["value"]), seconds)
     report.flush()
     return b"".join(part for frame in sent for part in (frame.body, *frame.more))
 

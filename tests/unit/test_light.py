@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from app.domain.suspicion import RANGES_MAX, Suspects
 from bench.profile import fresh_marks
-from tests.unit.lone_worker import CHUNK_ID, LoneWorker, a_lone_worker
+from tests.unit.lone_worker import CHUNK_ID, FIRST, LoneWorker, a_lone_worker
 from tests.waiting import eventually
 from workers.calling import calls_of, decoded
 from workers.context import Here
@@ -96,19 +97,23 @@ def told(frames: list[Frame]) -> dict[str, Any]:
 def run_both_ways(worker: LoneWorker, task: str, lines: list[bytes], **order: Any) -> dict[str, Any]:
     """What a worker says of items that run together: the same as of those that run one by one.
 
-    Of these it may decode all before the first runs, but for those that are asked for a key, which they have not.
+    Of the latter it may decode all before the first runs, but for those that have a chunk of their own.
     """
-    orders: list[dict[str, Any]] = [
-        {"light": False, "key_field": "none of theirs"},
-        {"light": False},
-        {"light": True},
-    ]
+
+    def alone() -> list[Frame]:
+        sent = (
+            worker.run(task, [line], light=False, first=FIRST + at, **order) for at, line in enumerate(lines)
+        )
+        return [frame for frames in sent for frame in frames]
+
     told_of = []
-    for manner in orders:
+    manners: list[Callable[[], list[Frame]]] = [alone]
+    manners += (partial(worker.run, task, lines, light=light, **order) for light in (False, True))
+    for run in manners:
         worker.run("turned", [b'"forget"'], light=False)
-        told_of.append(told(worker.run(task, lines, **(manner | order))))
-    alone, apart, together = told_of
-    assert apart == alone
+        told_of.append(told(run()))
+    by_itself, apart, together = told_of
+    assert apart == by_itself
     assert together == apart
     return together
 
@@ -149,18 +154,19 @@ def test_outputs_of_every_kind_have_the_same_lines(
 @given(
     lines=lines_of(arguments | st.lists(json_values | st.sampled_from(ODD), max_size=4)),
     params=st.dictionaries(st.sampled_from(["times", "value", "note"]), st.sampled_from([1, "2", "x"])),
+    key_field=st.sampled_from([None, "value", "times"]),
     attempts=st.integers(1, 2),
 )
-@example([b'{"value":%d}' % n for n in range(600)], {"times": 1}, 1)
-@example([b'{"times":1,"value":%d}' % n for n in range(600)] + [b'{"times":1}', b'[1,"deep"]'], {}, 1)
-@example([b'{"value":"deep"}', b'{"value":"same"}'] * 200, {"times": 2, "note": "x"}, 2)
-@example([b'{"value":1,"times":"2"}', b'{"value":"wrong"}', b"1"] * 100, {"times": 1, "value": 3}, 1)
-@example([b"[1,2]", b"[1]", b"[1,2,null,4]", b'{"tmies":1}'] * 100, {"value": 1}, 1)
+@example([b'{"value":%d}' % n for n in range(600)], {"times": 1}, None, 1)
+@example([b'{"times":1,"value":%d}' % n for n in range(600)] + [b'[1,"deep"]'], {}, "value", 1)
+@example([b'{"value":"deep"}', b'{"value":"same"}'] * 200, {"times": 2, "note": "x"}, "value", 2)
+@example([b'{"value":1,"times":"2"}', b'{"value":"wrong"}', b"1"] * 99, {"times": 1, "value": 3}, "times", 1)
+@example([b"[1,2]", b"[1]", b"[1,2,null,4]", b'{"tmies":1}'] * 100, {"value": 1}, "tmies", 1)
 def test_items_by_name_have_the_same_lines(
-    worker: LoneWorker, lines: list[bytes], params: dict[str, Any], attempts: int
+    worker: LoneWorker, lines: list[bytes], params: dict[str, Any], key_field: str | None, attempts: int
 ) -> None:
     """Objects, arrays of arguments, and what the job's `params` add to them: the item's own comes first."""
-    run_both_ways(worker, "named", lines, params=params, max_attempts=attempts)
+    run_both_ways(worker, "named", lines, params=params, key_field=key_field, max_attempts=attempts)
 
 
 @settings(max_examples=30, deadline=None)
@@ -197,11 +203,12 @@ def test_a_line_that_is_not_json_harms_no_other(
     assert together["count"] == len(lines) + len(bad)
 
 
-def test_what_is_not_alike_runs_one_by_one(worker: LoneWorker) -> None:
-    """Keys, later attempts and common parameters are in the lines as ever."""
+def test_what_is_not_alike_has_the_same_lines(worker: LoneWorker) -> None:
+    """Keys, even of items that the task changes; later attempts, and common parameters."""
     lines = [b'{"value":%d}' % number for number in range(50)]
 
     assert b'"key":7' in run_both_ways(worker, "echo", lines, key_field="value")["lines"]
+    assert b'"key":8' in run_both_ways(worker, "emptied", lines, key_field="value")["lines"]
     assert b'"attempts":2' in run_both_ways(worker, "echo", lines, attempt=2, max_attempts=3)["lines"]
     params = {"digits": 1}
     assert b'"output":0.3' in run_both_ways(worker, "halved", [b"0.5", b"0.66"], params=params)["lines"]
