@@ -7,6 +7,8 @@ A job's own `chunksize` is obeyed.  No client can observe any of this in an outc
 
 from typing import Literal
 
+import msgspec
+
 TARGET_SECONDS = 0.050
 ALONE_SECONDS = 0.300
 """Of a job that nobody waits behind."""
@@ -22,15 +24,14 @@ to take several times as long: smaller ones run together, a millisecond at a tim
 BYTES_MAX = 1 << 20
 
 
-class Chunker:
+class Chunker(msgspec.Struct, gc=False):
     """The sizes of one job's chunks, from what its finished chunks took."""
 
-    def __init__(self, chunksize: int | Literal["auto"]) -> None:
-        self._fixed = None if chunksize == "auto" else chunksize
-        self._largest = 0
-        self._reports = 0
-        self.seconds_per_item: float | None = None
-        """Estimated worker time of one item; None before the first report."""
+    _chunksize: int | Literal["auto"]
+    _largest: int = 0
+    _reports: int = 0
+    seconds_per_item: float | None = None
+    """Estimated worker time of one item; None before the first report."""
 
     def report(self, count: int, seconds: float) -> None:
         """`count` items took a worker `seconds`."""
@@ -46,8 +47,8 @@ class Chunker:
 
     def size(self, left: int, workers: int, seconds: float = TARGET_SECONDS) -> int:
         """How many of the `left` items to send next, to take a worker `seconds` at most; at least 1."""
-        if self._fixed is not None:
-            return min(self._fixed, left)
+        if self._chunksize != "auto":
+            return min(self._chunksize, left)
         if self.seconds_per_item is None:
             return 1
         wanted = int(seconds / self.seconds_per_item)

@@ -10,11 +10,11 @@ Invariant: a digest is what it would be had the log been read in one go; its siz
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from app.domain.groups import Group, group_of
 from app.domain.item import Segment, holds, is_failure
@@ -40,8 +40,7 @@ _UNTIMED = frozenset({"crashed", "timeout", "out_of_memory"})
 """Kinds of failure whose worker may have ended with the item, and its clock with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(msgspec.Struct, frozen=True, gc=False):
     """The failures of one group."""
 
     group: Group
@@ -60,8 +59,7 @@ class Tally:
         return told | {"count": self.count, "sample_index": self.samples[0]}
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(msgspec.Struct, frozen=True, gc=False):
     """How long items took that took `QUICK_MS` or more; times in milliseconds."""
 
     buckets: dict[int, int]
@@ -101,8 +99,7 @@ def bucket_of(ms: float) -> int:
     return math.floor(math.log2(max(ms, QUICK_MS)) * _BUCKETS_PER_DOUBLING)
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(msgspec.Struct, frozen=True, gc=False):
     """Of one job's log, from its line `done_before` on: what stood before that was never looked at."""
 
     job_id: str

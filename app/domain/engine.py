@@ -14,7 +14,7 @@ Room = Literal["idle", "behind", "after", "none"]
 """Whether a chunk would start at once, wait behind a short one, wait after a long one, or had better wait with us."""
 
 
-class Chunk(msgspec.Struct, frozen=True):
+class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Items `first` … `first + count - 1` of one job on their way to one worker."""
 
     id: int

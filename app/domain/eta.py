@@ -5,50 +5,50 @@ the job has now, not with the one it had while its pace was measured: when anoth
 is changed, its end moves at once.
 """
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+
+import msgspec
 
 RESULTS_MIN = 20
 SECONDS_MIN = 5.0
 _WINDOW_SECONDS = 10.0
 
 
-class Reading(NamedTuple):
+class Reading(msgspec.Struct, frozen=True, gc=False):
     at: float
     done: int
     share: float | None
     """Of its pool's worker time, which the job had until then; None if that is not known."""
 
 
-@dataclass(slots=True)
-class Rate:
+class Rate(msgspec.Struct, gc=False):
     """Items per second over the last ten seconds or so, from readings half a second apart or more."""
 
-    readings: list[Reading]
+    readings: tuple[Reading, ...]
     before: int = 0
     """Results that were there at the start."""
 
     @classmethod
     def starting(cls, now: float, done: int) -> "Rate":
         """Results that are there already, from before a restart, say nothing about the speed."""
-        return cls([Reading(now, done, None)], done)
+        return cls((Reading(now, done, None),), done)
 
     def note(self, now: float, done: int, share: float | None = None) -> None:
         """`done` results are there at `now`; times never go back."""
-        if len(self.readings) > 1 and now - self.readings[-2].at < 1.0:
-            self.readings.pop()
-        self.readings.append(Reading(now, done, share))
-        while len(self.readings) > 2 and now - self.readings[1].at > _WINDOW_SECONDS:
-            self.readings.pop(0)
+        kept = self.readings
+        if len(kept) > 1 and now - kept[-2].at < 1.0:
+            kept = kept[:-1]
+        kept = (*kept, Reading(now, done, share))
+        while len(kept) > 2 and now - kept[1].at > _WINDOW_SECONDS:
+            kept = kept[1:]
+        self.readings = kept
 
     def items_per_second(self, now: float) -> float | None:
         """None before the first result since the start."""
-        since, earlier, _ = self.readings[0]
-        done = self.readings[-1].done
-        if done == self.before or now <= since:
+        first, done = self.readings[0], self.readings[-1].done
+        if done == self.before or now <= first.at:
             return None
-        return (done - earlier) / (now - since)
+        return (done - first.done) / (now - first.at)
 
     def eta_seconds(self, now: float, left: int, share: float | None = None) -> float | None:
         """With this share of the workers.  None before 20 results or 5 seconds, and when nothing moves."""

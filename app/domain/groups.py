@@ -14,7 +14,6 @@ examples in tests/unit/test_groups.py are frozen.
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -61,8 +60,7 @@ _INNERMOST_FIRST = "most recent call first"
 _WHERE_IT_STOOD_IS_CHANCE = frozenset({"timeout"})
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(msgspec.Struct, frozen=True, gc=False):
     """Failures that are the same trouble, as one of them tells it."""
 
     id: str

@@ -37,7 +37,7 @@ _END = re.compile(rb'(?:,"attempts":(?P<attempts>\d+))?(?:,"duration_ms":(?P<too
 _END_BYTES_MAX = 128
 
 
-class Block(msgspec.Struct, frozen=True):
+class Block(msgspec.Struct, frozen=True, gc=False):
     """Items `first` … `first + count - 1` of a job, one line each."""
 
     first: int
@@ -49,7 +49,7 @@ class Block(msgspec.Struct, frozen=True):
         return self.first + self.count
 
 
-class Segment(msgspec.Struct, frozen=True):
+class Segment(msgspec.Struct, frozen=True, gc=False):
     """Results of items `first` … `first + count - 1`, in index order; `failed` of them are failures.
 
     `done_before` and `failed_before` count the job's lines that stand before it in the log.

@@ -1,7 +1,8 @@
 """A time limit that a job finds by itself: `item_timeout_seconds: "auto"`."""
 
-from collections import deque
 from statistics import median
+
+import msgspec
 
 TIMES_MEDIAN = 10.0
 SECONDS_MIN = 1.0
@@ -10,17 +11,17 @@ ITEMS_MIN = 20
 SAMPLES_MAX = 101
 
 
-class Patience:
+class Patience(msgspec.Struct, gc=False):
     """Ten times the median of what items took lately; nothing before twenty of them."""
 
-    def __init__(self) -> None:
-        self._samples: deque[float] = deque(maxlen=SAMPLES_MAX)
-        self._items = 0
+    _samples: tuple[float, ...] = ()
+    """Plain, that nobody looks for garbage in them."""
+    _items: int = 0
 
     def report(self, count: int, seconds: float) -> None:
         """A chunk of `count` items took this long in all."""
         self._items += count
-        self._samples.append(seconds / count)
+        self._samples = (*self._samples[1 - SAMPLES_MAX :], seconds / count)
 
     @property
     def limit_seconds(self) -> float | None:

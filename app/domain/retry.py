@@ -4,15 +4,14 @@ An exception costs an attempt, and the worker itself knows whether any are left;
 worker is gone is decided here.  What befell an item through no fault of its own costs it nothing.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 DEATHS_MAX = 2
 """An item that killed this many workers is not given another, whatever its `max_attempts`."""
 BACKOFF_SECONDS_MAX = 60.0
 
 
-@dataclass(slots=True)
-class Trouble:
+class Trouble(msgspec.Struct, gc=False):
     """What befell an item so far."""
 
     attempts: int = 0

@@ -34,6 +34,7 @@ from app.service.live import LiveJob
 from app.service.resuming import resume
 from app.service.scheduler import Scheduler
 from app.service.tally import Tallies
+from app.service.timetable import Timetable
 from app.service.writer import Writer
 
 PENDING_BYTES_MAX = 16 << 20
@@ -61,6 +62,7 @@ class Dispatcher:
         self._writer = Writer(store, clock, self._stored)
         self.stored, self.touch = self._writer.stored, self._writer.touch
         self._deadlines = Deadlines(clock, partial(self._halt, why=Event.TIMED_OUT))
+        self._retries: Timetable[tuple[str, int]] = Timetable(self._due)
         self._accepting = True
         self.live: dict[str, LiveJob] = {}
         self.tallies = Tallies()
@@ -302,13 +304,13 @@ class Dispatcher:
         """The item runs again, after a while."""
         base = self._engine.tasks()[live.job.task]["defaults"]["backoff_seconds"]
         live.postpone(index)
-        delay = backoff_seconds(base, attempts, self._chance())
-        asyncio.get_running_loop().call_later(delay, self._due, live, index)
+        self._retries.set((live.job.id, index), backoff_seconds(base, attempts, self._chance()))
 
-    def _due(self, live: LiveJob, index: int) -> None:
-        live.due(index)
-        self.scheduler.refresh(live)
-        self.pump()
+    def _due(self, item: tuple[str, int]) -> None:
+        if (live := self.live.get(item[0])) is not None:
+            live.due(item[1])
+            self.scheduler.refresh(live)
+            self.pump()
 
     def _note(
         self,

@@ -5,6 +5,8 @@ Invariant: what is kept is bounded in bytes for all jobs together; what is dropp
 
 from collections import OrderedDict
 
+import msgspec
+
 from app.domain.item import Block, cut, number_of_lines
 from app.domain.store import JobStore
 
@@ -66,13 +68,16 @@ class ItemCache:
         return block
 
 
-class BlockReader:
+class BlockReader(msgspec.Struct, gc=False):
     """Takes lines out of one block, cheaply if from where the last ones ended."""
 
-    def __init__(self, block: Block) -> None:
-        self.block = block
-        self._index = block.first
-        self._offset = 0
+    block: Block
+    _index: int = 0
+    """Of the item at `_offset`."""
+    _offset: int = 0
+
+    def __post_init__(self) -> None:
+        self._index = self.block.first
 
     def __contains__(self, index: int) -> bool:
         return self.block.first <= index < self.block.stop

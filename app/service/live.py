@@ -24,6 +24,7 @@ from app.domain.suspicion import Suspects
 from app.service.changes import Changes
 from app.service.feed import Watched
 from app.service.items import BlockReader
+from app.service.overlooked import overlooked
 from app.service.recent import Recent
 from app.service.tally import Tally
 
@@ -37,15 +38,15 @@ SHARED_LIMIT_SECONDS_MIN = 0.1
 class LiveJob(Watched):
     """What there is to know of a job while it can still change.
 
-    One that waits is few objects: what it has no use for yet is made when it is first used.  Ten thousand may wait,
-    and whenever Python looks for garbage it looks at every object, and nobody is served meanwhile.
+    Python looks for garbage in nothing that it is made of (`overlooked`): there may be ten thousand.  What it has no
+    use for yet is made when it is first used.
     """
 
     __slots__ = (
         "_began", "_changes", "_done_before", "_dropped", "_logged", "_logged_failed", "_patience", "_ranges",
-        "_waiting", "again", "chunker", "chunks", "concurrency", "digest", "growing", "halt", "held", "job", "loading",
+        "again", "chunker", "chunks", "concurrency", "digest", "growing", "halt", "held", "job", "loading",
         "log_chars_left", "out", "place", "pool", "postponed", "progress", "rate", "reader", "recent", "resumed",
-        "share", "suspects", "tally", "todo", "troubles", "unwritten", "virtual_time",
+        "share", "suspects", "tally", "todo", "troubles", "unwritten", "virtual_time", "waiting",
     )  # fmt: skip
 
     again: deque[int]
@@ -114,11 +115,13 @@ class LiveJob(Watched):
         self.resumed = todo is not None
         """Whether it is known which items wait."""
         counts = job.counts
-        self.tally, self._waiting = tally or Tally(), 0
+        self.tally, self.waiting = tally or Tally(), 0
+        """`waiting` are items that are not with a worker and have no result."""
         self._wait(counts.total - counts.done if todo is None else sum(stop - first for first, stop in todo))
         self._dropped = 0
         self._logged = self._done_before = counts.done
         self._logged_failed = counts.failed
+        overlooked(self)
 
     if not TYPE_CHECKING:  # what is misspelt is to be found
 
@@ -135,12 +138,12 @@ class LiveJob(Watched):
 
     def _begin(self) -> None:
         """Make what every job needs that runs."""
-        self.again, self.troubles, self.chunks, self.progress = deque(), {}, {}, {}
+        self.troubles, self.chunks, self.progress = {}, {}, {}
         self.chunker, self._patience = Chunker(self.job.options.chunksize), Patience()
         self.rate, self.recent = Rate.starting(self._began, self._done_before), Recent()
 
     def _begin_todo(self) -> deque[tuple[int, int]]:
-        todo, self._ranges = deque(self._ranges), ()
+        todo, self._ranges = overlooked(deque(self._ranges)), ()
         return todo
 
     def ring(self) -> None:
@@ -150,26 +153,19 @@ class LiveJob(Watched):
         super().ring()
 
     @property
-    def waiting(self) -> int:
-        """Items that are not with a worker and have no result."""
-        return self._waiting
-
-    @property
     def counts(self) -> Counts:
         """What is true of the stored log; an item is with its worker until its result is stored."""
         stored = self.job.counts
         cancelled = stored.cancelled + self._dropped
-        running = stored.total - stored.done - cancelled - self._waiting
+        running = stored.total - stored.done - cancelled - self.waiting
         return Counts(stored.total, running, stored.succeeded, stored.failed, cancelled)
 
     @property
     def wants_worker(self) -> bool:
         in_flight = self.job.options.max_in_flight
         return (
-            self.halt is None
-            and self.job.status is not Status.PAUSED
-            and not self.held
-            and bool(self._ranges or (self._waiting and not self.resumed) or self.todo or self.again)
+            self.moving
+            and bool(self._ranges or (self.waiting and not self.resumed) or self.todo or self._tries_again)
             and (in_flight is None or self.counts.running < in_flight)
             and not self.loading
         )
@@ -202,7 +198,7 @@ class LiveJob(Watched):
     @property
     def at_its_end(self) -> bool:
         """Nothing is with a worker or waits for one."""
-        return not self._busy and not self._waiting
+        return not self._busy and not self.waiting
 
     @property
     def over(self) -> bool:
@@ -215,7 +211,7 @@ class LiveJob(Watched):
         """Whether the next item is to run with nothing beside it."""
         if not self.troubles:
             return False
-        index = self.again[0] if self.again else self.todo[0][0] if self.todo else None
+        index = self.again[0] if self._tries_again else self.todo[0][0] if self.todo else None
         trouble = self.troubles.get(index) if index is not None else None
         return trouble is not None and trouble.alone
 
@@ -228,14 +224,15 @@ class LiveJob(Watched):
         """
         if self.halt is not None:
             return
-        assert number + self.job.counts.total - total == self._waiting, "counts are what the log says"
-        self.todo, self.again, self.troubles = deque(todo), deque(troubles), troubles
+        assert number + self.job.counts.total - total == self.waiting, "counts are what the log says"
+        self.todo, self.again = overlooked(deque(todo)), overlooked(deque(troubles))
+        self.troubles = troubles
         if total < self.job.counts.total:  # it has grown since
             self.todo.append((total, self.job.counts.total))
         self.resumed = True
 
     def _wait(self, more: int) -> None:
-        self._waiting += more
+        self.waiting += more
         self.tally.items += more
 
     def grow(self, count: int) -> None:
@@ -253,12 +250,12 @@ class LiveJob(Watched):
 
     def next_items(self, workers: int, seconds: float = TARGET_SECONDS) -> tuple[int, int]:
         """(first index, how many) to send next, to take a worker `seconds` at most."""
-        if self.concurrency > 1 or self.next_alone:
-            return (self.again[0] if self.again else self.todo[0][0]), 1
-        if self.again:
+        if self._tries_again:
             return self.again[0], 1
         first, stop = self.todo[0]
-        count = min(self.chunker.size(self._waiting, workers, seconds), stop - first)
+        if self.concurrency > 1 or self.next_alone:
+            return first, 1
+        count = min(self.chunker.size(self.waiting, workers, seconds), stop - first)
         if (in_flight := self.job.options.max_in_flight) is not None:
             count = min(count, in_flight - self.counts.running)
         return first, count
@@ -268,7 +265,7 @@ class LiveJob(Watched):
         self.chunks[chunk.id] = chunk
         self.out += chunk.count
         self._wait(-chunk.count)
-        if self.again and self.again[0] == chunk.first:
+        if self._tries_again and self.again[0] == chunk.first:
             self.again.popleft()
             return
         first, stop = self.todo.popleft()
@@ -317,6 +314,11 @@ class LiveJob(Watched):
             self.again.append(index)
 
     @property
+    def _tries_again(self) -> bool:
+        """Whether an item waits for another attempt; most jobs have none that ever did."""
+        return bool(self.troubles and self.again)
+
+    @property
     def timeout_seconds(self) -> float | None:
         """The time limit of the items sent now."""
         limit = self.job.options.item_timeout_seconds
@@ -356,8 +358,8 @@ class LiveJob(Watched):
         self.todo.clear()
         self.again.clear()
         self.postponed.clear()
-        self._dropped += self._waiting
-        self._wait(-self._waiting)
+        self._dropped += self.waiting
+        self._wait(-self.waiting)
 
     def after(self, segments: Sequence[Segment], now: datetime) -> Job:
         """The job as it is once these segments, its next, are stored."""
@@ -386,13 +388,12 @@ class LiveJob(Watched):
         )
 
 
-_MADE_TOGETHER = frozenset(
-    {"_patience", "again", "chunker", "chunks", "progress", "rate", "recent", "troubles"}
-)
+_MADE_TOGETHER = frozenset({"_patience", "chunker", "chunks", "progress", "rate", "recent", "troubles"})
 _MADE_WHEN_USED: Mapping[str, Callable[[LiveJob], Any]] = {
+    "again": lambda _: overlooked(deque()),
     "growing": lambda _: asyncio.Lock(),
     "todo": LiveJob._begin_todo,
-    "postponed": lambda _: set(),
+    "postponed": lambda _: overlooked(set()),
     "suspects": lambda _: Suspects(),
     "digest": lambda live: Digest(live.job.id),
 }

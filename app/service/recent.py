@@ -3,8 +3,9 @@
 Invariant: what is here is stored, and is the log's end without a gap; so its bytes are those that the store has.
 """
 
-from collections import deque
 from dataclasses import dataclass
+
+import msgspec
 
 from app.domain.item import Page, Segment
 
@@ -21,12 +22,14 @@ class Room:
     bytes_left: int = ALL_BYTES_MAX
 
 
-class Recent:
+class Recent(msgspec.Struct, gc=False):
     """The last segments of one job."""
 
-    def __init__(self) -> None:
-        self._segments: deque[Segment] = deque()
-        self._bytes = 0
+    _segments: dict[int, Segment] = msgspec.field(default_factory=dict)
+    """By how many lines stand before it in the log; a dict, as Python looks for no garbage in one of plain values."""
+    _first: int = 0
+    """Of these, the one that came first."""
+    _bytes: int = 0
 
     def add(self, segment: Segment, room: Room) -> None:
         """The log's next segment, which is stored; older ones go where there is no room for it."""
@@ -35,7 +38,9 @@ class Recent:
             self._drop_first(room)
         if size > min(room.bytes_left, JOB_BYTES_MAX):
             return  # and nothing is here any more, so that there is no gap
-        self._segments.append(segment)
+        if not self._segments:
+            self._first = segment.done_before
+        self._segments[segment.done_before] = segment
         self._bytes += size
         room.bytes_left -= size
 
@@ -47,28 +52,25 @@ class Recent:
         """Whole segments after the first `after` lines of the log; None if they do not begin there, or are not here."""
         parts: list[bytes] = []
         count = size = 0
-        for segment in self._segments:
-            if segment.done_before == after + count:
-                if parts and (size >= ALONE_BYTES or size + len(segment.lines) > bytes_max):
-                    break
-                parts.append(segment.lines)
-                count += segment.count
-                size += len(segment.lines)
+        while (segment := self._segments.get(after + count)) is not None:
+            if parts and (size >= ALONE_BYTES or size + len(segment.lines) > bytes_max):
+                break
+            parts.append(segment.lines)
+            count += segment.count
+            size += len(segment.lines)
         return Page(parts[0] if len(parts) == 1 else b"".join(parts), after, count) if parts else None
 
     def by_index(self, done: int, bytes_max: int) -> bytes | None:
         """All `done` lines of the log, in the order of their items; None if they are not all here, or too large."""
         if self._bytes > bytes_max:
             return None
-        if len(self._segments) == 1:
-            return self._segments[0].lines if self._segments[0].count == done else None
-        if sum(segment.count for segment in self._segments) != done:
+        segments = sorted(self._segments.values(), key=lambda segment: segment.first)
+        if sum(segment.count for segment in segments) != done:
             return None
-        return b"".join(
-            segment.lines for segment in sorted(self._segments, key=lambda segment: segment.first)
-        )
+        return segments[0].lines if len(segments) == 1 else b"".join(segment.lines for segment in segments)
 
     def _drop_first(self, room: Room) -> None:
-        size = len(self._segments.popleft().lines)
-        self._bytes -= size
-        room.bytes_left += size
+        segment = self._segments.pop(self._first)
+        self._first += segment.count
+        self._bytes -= len(segment.lines)
+        room.bytes_left += len(segment.lines)

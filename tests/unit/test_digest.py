@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -179,7 +178,7 @@ def test_large_results_are_looked_at_in_steps(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_was_before_is_not_known() -> None:
     """A digest that began in the middle of its log counts from there on."""
-    digesting = Digesting(replace(Digest("j"), done_before=5, failed_before=2), NOON)
+    digesting = Digesting(Digest("j", done_before=5, failed_before=2), NOON)
     list(digesting.over([a_segment(5, [failed(5)])]))
 
     assert (digesting.digest.failures, digesting.digest.failed_before) == (1, 2)

@@ -12,11 +12,12 @@ from app.domain.share import FairShare, Turn
 from app.domain.store import Query
 from app.service.admission import Limits
 from app.service.control import RUNG_AT_ONCE, Control
-from app.service.deadlines import OVER_AT_ONCE, Deadlines
+from app.service.deadlines import Deadlines
 from app.service.jobs import Jobs
 from app.service.live import LiveJob
 from app.service.scheduler import ASIDE_AT_ONCE
 from app.service.standing import FEW
+from app.service.timetable import AT_ONCE
 from app.service.view import JobView
 from app.service.writer import JOBS_MAX
 from app.stores.memory import MemoryStore
@@ -126,7 +127,7 @@ def test_jobs_whose_time_is_over_together_end_with_turns_for_others() -> None:
     """Each of them once, and none whose limit was taken away meanwhile."""
     lives = [
         LiveJob(a_job(f"j{n}", options=Options(job_timeout_seconds=1.0)), [(0, 3)], "cpu", 1, now=0.0)
-        for n in range(3 * OVER_AT_ONCE)
+        for n in range(3 * AT_ONCE)
     ]
     turns: list[list[LiveJob]] = [[]]
 
@@ -146,7 +147,7 @@ def test_jobs_whose_time_is_over_together_end_with_turns_for_others() -> None:
 
     told(story)
 
-    assert max(map(len, turns)) == OVER_AT_ONCE
+    assert max(map(len, turns)) == AT_ONCE
     assert sorted(live.job.id for turn in turns for live in turn) == sorted(live.job.id for live in lives[1:])
 
 

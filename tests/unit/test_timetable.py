@@ -1,0 +1,99 @@
+"""Whose time has come is told once, at the time that was set last."""
+
+import asyncio
+from collections.abc import Sequence
+
+from app.service.timetable import AT_ONCE, Timetable
+from tests.simulation.loop import SimulatedLoop
+
+Told = list[tuple[float, str]]
+
+
+def story(times: Sequence[tuple[float, str, float | None]], seconds: float) -> Told:
+    """What is told within so many seconds, of (when, key, after how long; None to forget it)."""
+    told: Told = []
+
+    async def tell() -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        table: Timetable[str] = Timetable(lambda key: told.append((round(loop.time() - began, 6), key)))
+        for at, key, after in times:
+            await asyncio.sleep(at - (loop.time() - began))
+            if after is None:
+                table.forget(key)
+            else:
+                table.set(key, after)
+        await asyncio.sleep(seconds - (loop.time() - began))
+        table.stop()
+        await asyncio.sleep(3600.0)
+
+    loop = SimulatedLoop()
+    try:
+        loop.run_until_complete(tell())
+    finally:
+        loop.close()
+    return told
+
+
+def test_each_is_told_when_its_time_has_come() -> None:
+    """Also one that comes later and whose time is before that of the others; what has stopped tells nothing."""
+    times = [(0.0, "late", 9.0), (1.0, "soon", 2.0), (1.5, "now", 0.0), (2.0, "never", 90.0)]
+
+    assert story(times, 60.0) == [(1.5, "now"), (3.0, "soon"), (9.0, "late")]
+
+
+def test_what_was_set_last_counts() -> None:
+    """A time that was put off, brought forward or forgotten is told as it is now, or not at all; once in any case."""
+    times = [
+        (0.0, "off", 5.0),
+        (0.0, "forward", 5.0),
+        (0.0, "forgotten", 5.0),
+        (0.0, "back", 5.0),
+        (1.0, "off", 8.0),
+        (1.0, "forward", 1.0),
+        (1.0, "forgotten", None),
+        (1.0, "back", None),
+        (2.0, "back", 5.0),
+    ]
+
+    assert story(times, 60.0) == [(2.0, "forward"), (7.0, "back"), (9.0, "off")]
+
+
+def test_a_time_that_is_set_again_and_again_leaves_nothing_behind() -> None:
+    """As that of a job whose limit is changed often."""
+    loop = SimulatedLoop()
+
+    async def tell() -> int:
+        table: Timetable[str] = Timetable(lambda _: None)
+        for _ in range(10_000):
+            table.set("one", 60.0)
+        return len(table._heap)
+
+    try:
+        assert loop.run_until_complete(tell()) < AT_ONCE
+    finally:
+        loop.close()
+
+
+def test_whose_telling_fails_does_not_keep_the_others_from_being_told() -> None:
+    """That is said on the log, as of any callback."""
+    loop = SimulatedLoop()
+    loop.set_exception_handler(lambda *_: None)
+    told: list[str] = []
+
+    def tell(key: str) -> None:
+        told.append(key)
+        assert key != "bad"
+
+    async def wait() -> None:
+        table: Timetable[str] = Timetable(tell)
+        for key in ("bad", "good"):
+            table.set(key, 1.0)
+        await asyncio.sleep(60.0)
+
+    try:
+        loop.run_until_complete(wait())
+    finally:
+        loop.close()
+
+    assert told == ["bad", "good"]
