@@ -18,7 +18,7 @@ from bench.figure import Figure, ratio_at_most
 from bench.following import as_document, as_lines, follow
 from bench.scale import WORKERS, Scale
 from bench.server import serving
-from bench.squares import check, json_array, json_lines
+from bench.squares import check, json_array, json_lines, json_objects
 from bench.timing import timed
 from workers.tasks.numbers import square
 
@@ -41,7 +41,7 @@ SIZES: Mapping[Scale, Size] = {
 def measure(scale: Scale) -> list[Figure]:
     """Wall times.  WrongResult unless each index came once, squared."""
     size = SIZES[scale]
-    lines, array = json_lines(size.items), json_array(size.items)
+    lines, array, objects = (form(size.items) for form in (json_lines, json_array, json_objects))
     seconds: defaultdict[str, list[float]] = defaultdict(list)
     with (
         TemporaryDirectory(prefix="millpond-bench-") as directory,
@@ -59,6 +59,9 @@ def measure(scale: Scale) -> list[Figure]:
             took, text = timed(follow, server.url, as_document("square", array))
             check([text], size.items)
             seconds["array"].append(took)
+            took, text = timed(follow, server.url, as_lines("square", objects, key_field="x"))
+            check([text], size.items)
+            seconds["objects"].append(took)
             took, text = timed(mapped_lines, pool, lines)
             check([text], size.items)
             seconds["map and json"].append(took)
@@ -68,6 +71,7 @@ def measure(scale: Scale) -> list[Figure]:
         Figure(
             "squares, as a JSON array", items, seconds["array"], "s", seconds["map"], MAP, ratio_at_most(2.0)
         ),
+        Figure("squares, as objects with keys", items, seconds["objects"], "s", seconds["map"], MAP),
         Figure(what, items, seconds["lines"], "s", seconds["map and json"], f"{MAP} and json"),
     ]
 

@@ -25,6 +25,10 @@ def json_array(count: int) -> bytes:
     return b"[%b]" % b",".join(b"%d" % number for number in range(count))
 
 
+def json_objects(count: int) -> bytes:
+    return b"".join(b'{"x":%d}\n' % number for number in range(count))
+
+
 def check(pieces: Iterable[bytes], count: int) -> None:
     """Each index came once, with its square, in pieces of whole lines; else WrongResult."""
     seen = bytearray(count)
