@@ -25,6 +25,7 @@ from app.domain.item import Block, failure_line, key_of, line_at
 from app.domain.job import Event, Job, Status, runs_otherwise, step
 from app.domain.retry import backoff_seconds, runs_again
 from app.domain.store import JobStore, Note
+from app.service.backlog import Backlog
 from app.service.changes import Changes
 from app.service.checking import Checking
 from app.service.deadlines import Deadlines
@@ -37,8 +38,6 @@ from app.service.tally import Tallies
 from app.service.timetable import Timetable
 from app.service.writer import Writer
 
-PENDING_BYTES_MAX = 16 << 20
-"""Results waiting for the store beyond this hold up new chunks."""
 TAKEN_UP_AT_ONCE = 100
 """Of unfinished jobs at the start, before others have the loop; who looks for garbage looks at none of them."""
 
@@ -59,7 +58,8 @@ class Dispatcher:
         self.scheduler = Scheduler(engine, self._items, partial(resume, store), self.pump, clock)
         self.chunks: dict[int, LiveJob] = {}
         """Whose chunks these are; each is with a worker."""
-        self._writer = Writer(store, clock, self._stored)
+        self.backlog = Backlog()
+        self._writer = Writer(store, clock, self.backlog, self._stored)
         self.stored, self.touch = self._writer.stored, self._writer.touch
         self._deadlines = Deadlines(clock, partial(self._halt, why=Event.TIMED_OUT))
         self._retries: Timetable[tuple[str, int]] = Timetable(self._due)
@@ -168,16 +168,6 @@ class Dispatcher:
             self._engine.recall(chunk_id)
 
     @property
-    def backlog(self) -> bool:
-        """Whether results wait for the store, so many that no item starts."""
-        return self._writer.bytes_waiting > PENDING_BYTES_MAX
-
-    @property
-    def bytes_unwritten(self) -> int:
-        """Of results that wait for the store."""
-        return self._writer.bytes_waiting
-
-    @property
     def trouble(self) -> ServiceError | None:
         """Why nothing can be stored now; until it can, no item starts."""
         return self._writer.trouble
@@ -196,7 +186,7 @@ class Dispatcher:
 
     def pump(self) -> None:
         """Give the engine as much as it has room for."""
-        if not self._accepting or self.trouble or self.backlog:
+        if not self._accepting or self.trouble or self.backlog.stops_all:
             return
         pools = [pool for pool in self.scheduler.wanted() if pool not in self.paused_pools]
         # Who must run alone waits until nothing runs in any pool: until then no other pool gets anything new.
@@ -336,7 +326,9 @@ class Dispatcher:
         concurrency = task["concurrency"] if task else 1
         job = replace(job, error=None) if job.error else job  # that it was held before says nothing about now
         tally, now = self.tallies.begin(job.submitted_by), self._clock.monotonic()
-        live = LiveJob(job, todo, pool, concurrency, now=now, changes=self.changes, tally=tally)
+        live = LiveJob(
+            job, todo, pool, concurrency, now=now, changes=self.changes, tally=tally, backlog=self.backlog
+        )
         self.live[job.id] = live
         if job.status is Status.CANCELLING:
             self._halt(live, Event.CANCEL_ASKED)

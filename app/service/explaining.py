@@ -25,7 +25,7 @@ class Explaining:
         return reasons(Situation(view.job, view.counts))
 
     def _situation(self, live: LiveJob, *, stopping: bool) -> Situation:
-        trouble = self._dispatcher.trouble
+        trouble, backlog = self._dispatcher.trouble, self._dispatcher.backlog
         scheduler = self._dispatcher.scheduler
         standing = scheduler.standing(live)
         workers = self._engine.workers(live.pool)
@@ -46,7 +46,7 @@ class Explaining:
             sharers=standing.sharers if standing else 0,
             share=standing.share if standing else 1.0,
             longest=_longest(live, workers),
-            backlog=self._dispatcher.backlog,
+            backlog=backlog.stops(live) or backlog.stops_all,
         )
 
 

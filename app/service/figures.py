@@ -42,7 +42,7 @@ class Figures:
             self._dispatcher.waiting_items(),
             sum(live.out for live in set(self._dispatcher.chunks.values())),
             self._dispatcher.stored,
-            self._dispatcher.bytes_unwritten,
+            self._dispatcher.backlog.bytes,
             self._dispatcher.trouble is not None,
             Counter((pool, worker.state) for pool in pools for worker in self._engine.workers(pool)),
             {pool: self._engine.restarts(pool) for pool in pools},

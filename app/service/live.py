@@ -21,6 +21,7 @@ from app.domain.job import Counts, Event, Job, Status, kept_seconds, step
 from app.domain.patience import Patience
 from app.domain.retry import Trouble
 from app.domain.suspicion import Suspects
+from app.service.backlog import Backlog
 from app.service.changes import Changes
 from app.service.feed import Watched
 from app.service.items import BlockReader
@@ -43,10 +44,11 @@ class LiveJob(Watched):
     """
 
     __slots__ = (
-        "_began", "_changes", "_done_before", "_dropped", "_logged", "_logged_failed", "_patience", "_ranges",
-        "again", "chunker", "chunks", "concurrency", "digest", "growing", "halt", "held", "job", "loading",
-        "log_chars_left", "out", "place", "pool", "postponed", "progress", "rate", "reader", "recent", "resumed",
-        "share", "suspects", "tally", "todo", "troubles", "unwritten", "virtual_time", "waiting",
+        "_backlog", "_began", "_changes", "_done_before", "_dropped", "_logged", "_logged_failed", "_patience",
+        "_ranges", "again", "bytes_unwritten", "chunker", "chunks", "concurrency", "digest", "growing", "halt",
+        "held", "job", "loading", "log_chars_left", "out", "place", "pool", "postponed", "progress", "rate",
+        "reader", "recent", "resumed", "share", "suspects", "tally", "todo", "troubles", "unwritten",
+        "virtual_time", "waiting",
     )  # fmt: skip
 
     again: deque[int]
@@ -80,10 +82,12 @@ class LiveJob(Watched):
         now: float,
         changes: Changes | None = None,
         tally: Tally | None = None,
+        backlog: Backlog | None = None,
     ) -> None:
         """`todo` are the ranges (first, stop) of items to run; None if they are to be told by `resume`.
 
-        `changes` are to know whenever something of it changes, and its caller's `tally` how many of its items wait.
+        `changes` are to know whenever something of it changes, its caller's `tally` how many of its items wait, and
+        `backlog` how many of its results do.
         """
         super().__init__()
         self.job = job
@@ -110,8 +114,9 @@ class LiveJob(Watched):
         """Items with a worker that have not been heard of."""
         if todo is None:
             self.digest = None
-        self.unwritten = 0
-        """Segments that are on their way to the store."""
+        self.unwritten = self.bytes_unwritten = 0
+        """Segments that are on their way to the store; bytes of these and of what else is told of its items."""
+        self._backlog = backlog or Backlog()
         self.resumed = todo is not None
         """Whether it is known which items wait."""
         counts = job.counts
@@ -167,7 +172,7 @@ class LiveJob(Watched):
             self.moving
             and bool(self._ranges or (self.waiting and not self.resumed) or self.todo or self._tries_again)
             and (in_flight is None or self.counts.running < in_flight)
-            and not self.loading
+            and not (self.loading or self._backlog.stops(self))
         )
 
     @property
@@ -235,14 +240,20 @@ class LiveJob(Watched):
         self.waiting += more
         self.tally.items += more
 
+    def _waits(self, more: int) -> bool:
+        """So many more items wait, unless it is being ended: then they are dropped."""
+        if self.halt is not None:
+            self._dropped += more
+            return False
+        self._wait(more)
+        return True
+
     def grow(self, count: int) -> None:
         """So many more items are stored, and wait."""
         first = self.job.counts.total
         self.job = replace(self.job, counts=replace(self.job.counts, total=first + count))
-        if self.halt is not None:
-            self._dropped += count
+        if not self._waits(count):
             return
-        self._wait(count)
         if self.todo and self.todo[-1][1] == first:
             first, _ = self.todo.pop()
         if self.resumed:
@@ -283,29 +294,18 @@ class LiveJob(Watched):
 
     def give_back(self, first: int, stop: int) -> None:
         """Items that a worker did not come to wait again, in front."""
-        if first >= stop:
-            return
-        if self.halt is not None:
-            self._dropped += stop - first
-            return
-        self.todo.appendleft((first, stop))
-        self._wait(stop - first)
+        if first < stop and self._waits(stop - first):
+            self.todo.appendleft((first, stop))
 
     def try_again(self, index: int) -> None:
         """The item waits for another attempt."""
-        if self.halt is not None:
-            self._dropped += 1
-            return
-        self.again.append(index)
-        self._wait(1)
+        if self._waits(1):
+            self.again.append(index)
 
     def postpone(self, index: int) -> None:
         """The item waits until `due`."""
-        if self.halt is not None:
-            self._dropped += 1
-            return
-        self.postponed.add(index)
-        self._wait(1)
+        if self._waits(1):
+            self.postponed.add(index)
 
     def due(self, index: int) -> None:
         """Its time has come; harmless if it was dropped meanwhile."""

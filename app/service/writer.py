@@ -23,6 +23,7 @@ from app.domain.errors import ServiceError, StorageFull, StorageUnavailable
 from app.domain.item import Segment
 from app.domain.job import Job
 from app.domain.store import JobStore, Note
+from app.service.backlog import Backlog
 from app.service.live import LiveJob
 from app.service.recent import Room
 
@@ -52,7 +53,7 @@ class _Batch:
     """What waits to be written."""
 
     results: list[_Result] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
+    notes: list[tuple[LiveJob, Note]] = field(default_factory=list)
     jobs: dict[str, LiveJob] = field(default_factory=dict)
     """Those whose state is to be written."""
     unanswered: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
@@ -112,7 +113,14 @@ class Stored:
 class Writer:
     """The one that writes what running jobs bring forth."""
 
-    def __init__(self, store: JobStore, clock: Clock, on_stored: Callable[[Sequence[LiveJob]], None]) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        clock: Clock,
+        backlog: Backlog,
+        on_stored: Callable[[Sequence[LiveJob]], None],
+    ) -> None:
+        """`backlog` is to know what waits here."""
         self._store = store
         self._clock = clock
         self._on_stored = on_stored
@@ -129,8 +137,7 @@ class Writer:
         """Why nothing can be stored now."""
         self.stored = Stored()
         self._room = Room()
-        self.bytes_waiting = 0
-        """Of results and notes that are not stored yet."""
+        self._backlog = backlog
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._write_forever())
@@ -145,19 +152,19 @@ class Writer:
     def add(self, live: LiveJob, segment: Segment, files: Sequence[str]) -> None:
         """The next segment of the job's log, and the files it names."""
         self._waiting.results.append((live, segment, files))
-        self.bytes_waiting += len(segment.lines)
+        self._backlog.add(live, len(segment.lines))
         # Many that come at once took little each, and soon other workers tell of theirs.
         pause = PAUSE_SECONDS
         if segment.count == 1:
             pause += self._wrote_at - self._clock.monotonic()
-        if pause <= 0 or live.eager or self.bytes_waiting >= PAUSE_BYTES_MAX:
+        if pause <= 0 or live.eager or self._backlog.bytes >= PAUSE_BYTES_MAX:
             self._wake.set()
         else:
             self._write_within(pause)
 
     def note(self, live: LiveJob, note: Note) -> None:
-        self._waiting.notes.append(note)
-        self.bytes_waiting += _size(note)
+        self._waiting.notes.append((live, note))
+        self._backlog.add(live, _size(note))
         self.touch(live)
 
     def touch(self, live: LiveJob) -> None:
@@ -271,7 +278,11 @@ class Writer:
                 job_id: replace(jobs[job_id], error_groups=digest.top) for job_id, digest in digests.items()
             }
             await self._store.append_results(
-                segments, list(jobs.values()), files, batch.notes, list(digests.values())
+                segments,
+                list(jobs.values()),
+                files,
+                [note for _, note in batch.notes],
+                list(digests.values()),
             )
         except BaseException:
             self._waiting = batch.followed_by(self._waiting)
@@ -290,10 +301,11 @@ class Writer:
             log.info("results can be stored again")
             self.trouble = None
         for live, segment, _ in batch.results:
-            self.bytes_waiting -= len(segment.lines)
+            self._backlog.add(live, -len(segment.lines))
             self.stored.add(segment)
             live.recent.add(segment, self._room)
-        self.bytes_waiting -= sum(map(_size, batch.notes))
+        for live, note in batch.notes:
+            self._backlog.add(live, -_size(note))
         for live in batch.jobs.values():
             live.unwritten -= len(by_job.get(live.job.id, ()))
             live.job = _merged(live.job, jobs[live.job.id])

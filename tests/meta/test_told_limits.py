@@ -6,7 +6,7 @@ import pytest
 
 from app.api import board, job_page, overview
 from app.domain import chunking, digest, eta, patience, retry
-from app.service import access, control, dispatcher, intake, passing, recent, watchdog, writer
+from app.service import access, backlog, control, intake, passing, recent, watchdog, writer
 from app.stores import checkpoints, connection, payloads
 from workers import blackbox, chunk, light, memory, report, rounds, slot, wire
 
@@ -52,7 +52,9 @@ TOLD = [
     ("docs/performance.md", f"{wire.BLOCK_ITEMS} items share a mark"),
     ("docs/performance.md", f"a stretch of {light.STRETCH_ITEMS} is encoded"),
     ("docs/performance.md", f"Items over {chunking.LIGHT_SECONDS * 1e6:g} µs"),
-    ("docs/performance.md", f"wait for the store may have {_bytes(dispatcher.PENDING_BYTES_MAX)}"),
+    ("docs/performance.md", f"wait for the store may have {_bytes(backlog.BYTES_MAX)}"),
+    ("docs/performance.md", f"that has more than {_bytes(backlog.OWN_BYTES_MAX)} among them"),
+    ("docs/performance.md", f"and beyond {_bytes(backlog.ALL_BYTES_MAX)} none"),
     ("docs/performance.md", f"a job's followers {_bytes(recent.JOB_BYTES_MAX)} of its log"),
     ("docs/performance.md", f"a payload of more than {_bytes(payloads.INLINE_BYTES_MAX)}"),
     ("docs/performance.md", f"waits at {_bytes(checkpoints.LOG_BYTES_MAX)} of log"),

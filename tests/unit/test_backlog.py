@@ -4,17 +4,24 @@ import asyncio
 
 import pytest
 
-from app.service import dispatcher
+from app.service import backlog
 from tests.simulation.scheduled import Scheduled, scheduled
 from tests.unit.stuck import MUCH_LATER_SECONDS, StuckStore
 
 ITEMS = 2_000
 HELD_BYTES = 4 << 10
+OWN_BYTES = 400
 
 
-def test_no_item_starts_while_too_many_results_wait_for_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "BYTES_MAX", HELD_BYTES)
+    monkeypatch.setattr(backlog, "OWN_BYTES_MAX", OWN_BYTES)
+    monkeypatch.setattr(backlog, "ALL_BYTES_MAX", 2 * HELD_BYTES)
+
+
+def test_no_item_starts_of_a_job_of_which_too_many_results_wait_for_the_store() -> None:
     """What is with workers then comes to its end; the rest runs once the store has caught up."""
-    monkeypatch.setattr(dispatcher, "PENDING_BYTES_MAX", HELD_BYTES)
     store = StuckStore()
     begun: list[int] = []
 
@@ -22,8 +29,8 @@ def test_no_item_starts_while_too_many_results_wait_for_the_store(monkeypatch: p
         live = await service.submit(*[10.0] * ITEMS)
         await asyncio.sleep(MUCH_LATER_SECONDS)
         begun.append(len(service.ran(live)))
-        assert service.dispatcher.backlog
-        assert HELD_BYTES < service.dispatcher.bytes_unwritten < 2 * HELD_BYTES
+        assert service.dispatcher.backlog.stops(live)
+        assert HELD_BYTES < service.dispatcher.backlog.bytes < 2 * HELD_BYTES
         store.free.set()
         await service.end(live)
         begun.append(len(service.ran(live)))
@@ -32,3 +39,49 @@ def test_no_item_starts_while_too_many_results_wait_for_the_store(monkeypatch: p
 
     assert begun[0] < ITEMS
     assert begun[1] == ITEMS
+
+
+def test_whose_results_are_few_goes_on_beside_a_job_that_has_filled_what_may_wait() -> None:
+    """Also one that filled some of it before, and is told only by its own next results that there is no room."""
+    store = StuckStore()
+    items = 20
+
+    async def story(service: Scheduled) -> None:
+        second = await service.submit(*[10.0] * ITEMS)
+        await asyncio.sleep(0.2)
+        first = await service.submit(*[10.0] * ITEMS)
+        await asyncio.sleep(MUCH_LATER_SECONDS)
+        assert service.dispatcher.backlog.stops(first)
+        assert service.dispatcher.backlog.stops(second)
+        small = await service.submit(*[10.0] * items)
+        await asyncio.sleep(MUCH_LATER_SECONDS)
+        assert len(service.ran(small)) == items
+        store.free.set()
+        await service.end(first, second, small)
+
+    told = scheduled(story, store)
+
+    assert len(told.engine.ran) == 2 * ITEMS + items
+
+
+def test_what_waits_is_bounded_whoever_it_is_from() -> None:
+    """Many jobs, each of which has little among it, are held up too; those that come then run once it is stored."""
+    store = StuckStore()
+    items, jobs = 8, 100
+
+    async def story(service: Scheduled) -> None:
+        lives = [await service.submit(*[10.0] * items) for _ in range(jobs)]
+        await asyncio.sleep(MUCH_LATER_SECONDS)
+        assert max(live.bytes_unwritten for live in lives) < OWN_BYTES
+        assert 2 * HELD_BYTES < service.dispatcher.backlog.bytes < 3 * HELD_BYTES
+        begun = len(service.engine.ran)
+        assert begun < jobs * items
+        late = await service.submit(10.0)
+        await asyncio.sleep(MUCH_LATER_SECONDS)
+        assert len(service.engine.ran) == begun
+        store.free.set()
+        await service.end(*lives, late)
+        assert service.dispatcher.backlog.bytes == 0
+        assert {live.bytes_unwritten for live in lives} == {0}
+
+    scheduled(story, store)
