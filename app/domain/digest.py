@@ -30,6 +30,10 @@ QUICK_MS = 1.0
 STEP_FAILURES = 32
 """About a millisecond's work."""
 STEP_BYTES = 1 << 20
+STEP_PLACES = 200
+"""At which a time may stand; as long."""
+STEP_LINES_BYTES = 32 << 10
+"""Of lines that have to be told from failures one by one; as long."""
 
 _BUCKETS_PER_DOUBLING = 8
 """So that a middle is at most 4.5 % off."""
@@ -153,21 +157,28 @@ class Digesting:
         """Look at these in steps of about a millisecond; each yield is a good moment to let others work."""
         size = 0
         for segment in segments:
-            for start in range(0, len(segment.lines), STEP_BYTES):
-                stop = min(start + STEP_BYTES, len(segment.lines))
-                self._time(segment.lines, start, stop)
-                size += stop - start
+            start = 0
+            while start < len(segment.lines):
+                stop, places = self._time(segment.lines, start, min(start + STEP_BYTES, len(segment.lines)))
+                size += stop - start + places * (STEP_BYTES // STEP_PLACES)
+                start = stop
                 if size >= STEP_BYTES:
                     size = 0
                     yield
             if segment.failed:
                 yield from self._count(segment.lines)
 
-    def _time(self, lines: bytes, start: int, stop: int) -> None:
-        """Note the times that are told between these offsets, wherever they end."""
-        stop += len(_DURATION) - 1
-        place = lines.find(_DURATION, start, stop)
+    def _time(self, lines: bytes, start: int, stop: int) -> tuple[int, int]:
+        """Note the times that are told between these offsets, wherever they end.
+
+        How far it came, which if there are many is not to the end, and at how many places a time may stand.
+        """
+        end, places = stop + len(_DURATION) - 1, 0
+        place = lines.find(_DURATION, start, end)
         while place >= 0:
+            if places == STEP_PLACES:
+                return place, places
+            places += 1
             took = _TOOK.match(lines, place)  # else it stands within an output
             if took is not None:
                 ms = float(took[1])
@@ -179,18 +190,25 @@ class Digesting:
                     self._slowest.append((ms, int(index[1])))
                     self._slowest.sort(key=lambda entry: -entry[0])
                     del self._slowest[SLOWEST_MAX:]
-            place = lines.find(_DURATION, place + 1, stop)
+            place = lines.find(_DURATION, place + 1, end)
+        return stop, places
 
     def _count(self, lines: bytes) -> Iterator[None]:
         """Count the failures among the lines."""
         found: dict[str, tuple[Group, list[int]]] = {}
-        for number, line in enumerate(filter(is_failure, lines.splitlines()), start=1):
-            failure = _decode(line)
-            group = group_of(failure.error)
-            found.setdefault(group.id, (group, []))[1].append(failure.index)
-            self._untimed += failure.duration_ms is None and group.kind in _UNTIMED
-            if number % STEP_FAILURES == 0:
-                yield
+        number = end = 0
+        while end < len(lines):
+            # Most lines may be no failures, which to find out takes a while too.
+            start, end = end, lines.find(b"\n", end + STEP_LINES_BYTES) + 1 or len(lines)
+            for line in filter(is_failure, lines[start:end].splitlines()):
+                failure = _decode(line)
+                group = group_of(failure.error)
+                found.setdefault(group.id, (group, []))[1].append(failure.index)
+                self._untimed += failure.duration_ms is None and group.kind in _UNTIMED
+                number += 1
+                if number % STEP_FAILURES == 0:
+                    yield
+            yield
         for group, indexes in found.values():
             self._tally(group, indexes)
 

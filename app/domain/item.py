@@ -29,12 +29,13 @@ _ESCAPES = {rb"\u00%02x" % letter: b"%c" % letter for letter in b"sha-0123456789
 _STRIP_BYTES = 256 << 10
 _GLANCE_BYTES = 2 << 20
 """So much can be looked at whether it names anything at all, before it is cut."""
-_HEAD = rb'\{"index":\d+(?:,"key":(?P<key>"(?:[^"]++|"(?!,"))*+"|[^",]*+))?,'
-"""Of a result line.  Within the text of a key a quote is an escape, so no `","` stands there."""
-_FAILURE = re.compile(_HEAD + rb'"error":')
-_BEGIN = re.compile(_HEAD + rb'"(?P<name>output|error)":')
+_FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?:[^"]++|"(?!,"))*+"|[^",]*+))?,"error":')
+_HEAD = re.compile(rb'\{"index":\d+,(?P<keyed>"key":)?')
+_HEAD_BYTES = 4 << 10
+"""Longer lines may have a long key, whose end the expression takes far longer to find."""
 _END = re.compile(rb'(?:,"attempts":(?P<attempts>\d+))?(?:,"duration_ms":(?P<took>[\d.]+))?\}\Z')
 _END_BYTES_MAX = 128
+_ERROR, _OUTPUT = b'"error":', b'"output":'
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
@@ -98,12 +99,12 @@ class Told:
     @classmethod
     def by(cls, line: bytes) -> Self:
         """Of a line without its newline; its output is neither looked at nor copied."""
-        begin, end = _BEGIN.match(line), _END.search(line, max(0, len(line) - _END_BYTES_MAX))
-        assert begin is not None, "a result line begins with its index and key"
+        (key, begin), end = _key(line), _END.search(line, max(0, len(line) - _END_BYTES_MAX))
         assert end is not None, "a result line ends with what is told of its attempts and time"
-        value, failed = slice(begin.end(), end.start()), begin["name"] == b"error"
+        failed = line.startswith(_ERROR, begin)
+        value = slice(begin + len(_ERROR if failed else _OUTPUT), end.start())
         return cls(
-            begin["key"],
+            key,
             None if failed else memoryview(line)[value],
             line[value] if failed else None,
             end["attempts"],
@@ -113,7 +114,23 @@ class Told:
 
 def is_failure(line: bytes) -> bool:
     """Whether a result line says `error`."""
+    if len(line) > _HEAD_BYTES:
+        return line.startswith(_ERROR, _key(line)[1])
     return _FAILURE.match(line) is not None
+
+
+def _key(line: bytes) -> tuple[bytes | None, int]:
+    """The key of a result line, as JSON, and where `"output"` or `"error"` stands.
+
+    Within the text of a key a quote is an escape, so no `","` stands there.
+    """
+    head = _HEAD.match(line)
+    assert head is not None, "a result line begins with its index"
+    start = head.end()
+    if not head["keyed"]:
+        return None, start
+    stop = line.find(b'","', start + 1) + 1 if line.startswith(b'"', start) else line.find(b",", start)
+    return line[start:stop], stop + 1
 
 
 def files_named(*texts: bytes) -> list[str]:

@@ -35,6 +35,8 @@ PAUSE_BYTES_MAX = 256 << 10
 """More results than this do not wait for others."""
 JOBS_MAX = 200
 """Whose state is written at once; those that remain follow, and others have the loop between."""
+RESULTS_MAX = 1_000
+"""Segments that are written at once, likewise: of items that are done one by one, ever so many wait for a slow disk."""
 FAILURES_MAX = 500
 """Once so many are to be looked at, further ones are for the next write, and nobody else's results wait for them."""
 RETRY_SECONDS_MAX = 5.0
@@ -78,7 +80,8 @@ class _Batch:
         failures = 0
         for result in self.results:
             live, segment, _ = result
-            if live.job.id in left or (segment.failed and failures >= FAILURES_MAX):
+            full = len(taken) == RESULTS_MAX or (segment.failed and failures >= FAILURES_MAX)
+            if full or live.job.id in left:
                 left.setdefault(live.job.id, []).append(result)
             else:
                 taken.append(result)

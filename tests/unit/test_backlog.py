@@ -1,16 +1,32 @@
 """What waits for the store is bounded."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from app.domain.item import Segment
 from app.service import backlog
+from app.service.writer import RESULTS_MAX
 from tests.simulation.scheduled import Scheduled, scheduled
 from tests.unit.stuck import MUCH_LATER_SECONDS, StuckStore
 
 ITEMS = 2_000
 HELD_BYTES = 4 << 10
 OWN_BYTES = 400
+
+
+class _CountingStore(StuckStore):
+    """Knows how many segments it was given at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[int] = []
+
+    async def append_results(self, segments: Sequence[Segment], *arguments: Any) -> None:
+        await super().append_results(segments, *arguments)
+        self.written.append(len(segments))
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +78,24 @@ def test_whose_results_are_few_goes_on_beside_a_job_that_has_filled_what_may_wai
     told = scheduled(story, store)
 
     assert len(told.engine.ran) == 2 * ITEMS + items
+
+
+def test_however_many_results_wait_so_many_are_stored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have the loop in between; the order of each job's results is as it was."""
+    monkeypatch.setattr(backlog, "OWN_BYTES_MAX", 1 << 20)
+    monkeypatch.setattr(backlog, "ALL_BYTES_MAX", 1 << 20)
+    store = _CountingStore()
+
+    async def story(service: Scheduled) -> None:
+        lives = [await service.submit(*[10.0] * RESULTS_MAX, chunksize=1) for _ in range(2)]
+        await asyncio.sleep(MUCH_LATER_SECONDS)
+        store.free.set()
+        await service.end(*lives)
+
+    scheduled(story, store)
+
+    assert max(store.written) == RESULTS_MAX
+    assert sum(store.written) == 2 * RESULTS_MAX
 
 
 def test_what_waits_is_bounded_whoever_it_is_from() -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.domain import digest
 from app.domain.digest import (
@@ -15,6 +16,8 @@ from app.domain.digest import (
     SAMPLES_MAX,
     SLOWEST_MAX,
     STEP_FAILURES,
+    STEP_LINES_BYTES,
+    STEP_PLACES,
     TOP_MAX,
     Digest,
     Digesting,
@@ -159,7 +162,35 @@ def test_many_failures_are_looked_at_in_steps() -> None:
 
     steps = sum(1 for _ in digesting.over([a_segment(0, [failed(n) for n in range(10 * STEP_FAILURES)])]))
 
-    assert steps == 10
+    assert 10 <= steps <= 11
+
+
+def test_few_failures_among_many_lines_are_looked_for_in_steps() -> None:
+    """To find out that a line is none takes a while as well, whatever stands in it."""
+    lines = [*(done(n, output=b'{"error":1}') for n in range(10_000)), failed(10_000)]
+    digesting = Digesting(Digest("j"), NOON)
+
+    steps = sum(1 for _ in digesting.over([a_segment(0, lines)]))
+
+    assert steps >= sum(map(len, lines)) // STEP_LINES_BYTES
+    assert digesting.digest == replace(digested(lines), tallies=digesting.digest.tallies)
+    assert [tally.count for tally in digesting.digest.tallies] == [1]
+
+
+@pytest.mark.parametrize("each", [done(7, 3.0), done(7, output=b'[{"x":1,"duration_ms":1}]')])
+def test_many_times_are_noted_in_steps(each: bytes) -> None:
+    """Whether they come by themselves or together, and whether they are times or only look like them."""
+    number = 10 * STEP_PLACES
+    together, alone = Digesting(Digest("j"), NOON), Digesting(Digest("j"), NOON)
+
+    steps = [
+        sum(1 for _ in together.over([a_segment(0, [each] * number)])),
+        sum(1 for _ in alone.over([a_segment(n, [each]) for n in range(number)])),
+    ]
+
+    assert min(steps) >= 10
+    assert together.digest == alone.digest
+    assert together.digest.timings.slow in (0, number)
 
 
 def test_large_results_are_looked_at_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:

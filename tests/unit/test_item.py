@@ -79,6 +79,7 @@ def test_a_failure_is_told_by_its_line(
     assert len(lines) == len(items)
     for line in lines:
         assert is_failure(line) == ("error" in json.loads(line))
+        assert is_failure(line[:-2] + b" " * 5_000 + line[-2:]) == is_failure(line), "however long it is"
         assert what_is_told(line) == json.loads(line)
 
 
