@@ -9,9 +9,9 @@ import socket
 from collections import deque
 from typing import Protocol
 
+from workers.control import receive, send
 from workers.launcher import Launcher
 from workers.postmortem import Exit
-from workers.zygote import receive, send
 
 START_SECONDS_MAX = 60.0
 RETRY_SECONDS_MAX = 10.0

@@ -4,15 +4,11 @@ How it works: it imports the task modules once, freezes them in memory, and then
 milliseconds, for each request on its control socket.  It is single-threaded for ever, which makes forking
 safe; the serving process, which has threads, never forks.  It tells how each worker ended.
 
-Control messages are JSON datagrams (`SOCK_SEQPACKET`).  In: `{"fork": id}` with the worker's socket and recorder.
-Out: `{"ready": true}` or `{"failed": traceback}`, `{"forked": id, "pid": n}` with a pidfd, and at a worker's end
-`{"ended": id, "pid": n, "status": n, "max_rss_bytes": n, "cpu_seconds": x, "stopped_by": n or null}`, where
-a negative status is a signal's number.
+What it is told and tells is in `workers.control`.
 
 Invariant: when the service is gone, however it went, so is the zygote and every worker.
 """
 
-import array
 import contextlib
 import ctypes
 import gc
@@ -30,34 +26,15 @@ from typing import Any, NoReturn
 
 from workers.blackbox import Recorder
 from workers.child import prepare_process, serve
+from workers.control import MESSAGE_BYTES_MAX, receive, send
 from workers.files import Blobs
 from workers.launcher import ZygoteSettings
 from workers.plugins import spare_plugins
 from workers.task import TaskDefinitionError, TaskSpec, discover
 
-MESSAGE_BYTES_MAX = 64 << 10
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl
 """Looked up before the first fork: what a worker touches first, it gets a copy of."""
-
-
-def send(control: socket.socket, message: dict[str, Any], *fds: int) -> None:
-    """Send one control message."""
-    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    control.sendmsg([json.dumps(message).encode()], ancillary)
-
-
-def receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """One control message and the descriptors with it; None at the end."""
-    try:
-        data, ancillary, _, _ = control.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(8))
-    except ConnectionResetError:
-        return None
-    fds = array.array("i")
-    for level, kind, payload in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
-    return (json.loads(data), list(fds)) if data else None
 
 
 class Zygote:

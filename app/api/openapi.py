@@ -170,7 +170,8 @@ _JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}
 def install(app: FastAPI, tasks: Callable[[], Iterable[str]]) -> None:
     """Publish the document, made once there are tasks to name.
 
-    That takes 50 ms of Python, so a thread does it, which others interrupt; to make it at the start would delay that.
+    That takes a tenth of a second of Python, most of it to read the routes (`query.Exact`), so a thread does it, which
+    others interrupt; to make it at the start would delay that.
     """
     made: list[bytes] = []
 

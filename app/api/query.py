@@ -15,6 +15,7 @@ from fastapi import Request, Response
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
+from starlette.routing import compile_path
 
 from app.api.arguments import Called
 from app.domain.errors import Fault, Invalid, Malformed, shown
@@ -28,14 +29,34 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class Exact(APIRoute):
     """A route that refuses parameters it does not know, and makes its own answer.
 
-    OpenAPI knows it by the name of its function.
+    OpenAPI knows it by the name of its function.  Until somebody asks for it, or for what describes it, only what it
+    takes to find it is there: to read all signatures takes a third of what is imported to serve.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        options |= {"operation_id": endpoint.__name__, "response_class": Response}
-        super().__init__(path, endpoint, **options)
+        self._options = options | {"operation_id": endpoint.__name__, "response_class": Response}
+        self.path, self.endpoint, self.methods = path, endpoint, set(options["methods"])
+        self.path_regex, self.path_format, self.param_convertors = compile_path(path)
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not there yet.  Two threads that both come to it make the same twice."""
+        if name != "_options" and "app" not in vars(self):  # which is made last
+            super().__init__(self.path, self.endpoint, **self._options)
+        if name in vars(self):
+            return vars(self)[name]
+        raise AttributeError(name)
 
     def get_route_handler(self) -> Handler:
+        handle: Handler | None = None
+
+        def handle_exactly(request: Request) -> Coroutine[Any, Any, Response]:
+            nonlocal handle
+            handle = handle or self._handler()
+            return handle(request)
+
+        return handle_exactly
+
+    def _handler(self) -> Handler:
         call = Called(self.dependant)
         told = self.openapi_extra or {}
         described = [field.alias for field in _declared(self)] + [

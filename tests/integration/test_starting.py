@@ -94,6 +94,7 @@ def test_a_pool_that_is_launched_and_never_started_leaves_no_process(tmp_path: P
     ("begun", "needless"),
     [
         ("app.ownership, app.pool", {"asyncio", "workers.pool", "fastapi", "uvicorn", "app.main"}),
+        ("workers.pool", {"workers.child", "workers.zygote"}),
         ("app.commands", {"fastapi", "uvicorn", "app.main"}),
     ],
 )

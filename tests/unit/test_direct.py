@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Match
 
 from app.api import problems
 from app.api.app import ROUTED
+from app.api.arguments import Called
 from app.api.direct import Direct
 from app.api.front import Front
 from app.api.query import Exact
@@ -111,6 +112,38 @@ def test_a_route_that_would_never_be_reached_is_a_mistake() -> None:
 
     with pytest.raises(AssertionError, match="a route before this one"):
         routed(router.routes, scope_of("/a/b"))
+
+
+def test_a_route_is_read_when_it_is_asked_for() -> None:
+    """Not to find it, or another; its function is called with what its signature asks for, each time."""
+    router = APIRouter(route_class=Exact)
+    for path in ("/a/{name}", "/b/{name}"):
+
+        @router.get(path)
+        async def one(name: int, more: int = 1) -> Response:
+            return Response(str(name * more))
+
+    first, second = router.routes
+
+    async def framework(*_: object) -> None: ...
+
+    direct = Direct(framework, router.routes)
+    routed(router.routes, scope_of("/b/2"))
+    assert not {"dependant", "responses"} & (vars(first).keys() | vars(second).keys())
+
+    for query, answer in ((b"", b"2"), (b"more=3", b"6")):
+        assert answered(direct, scope_of("/a/2") | {"query_string": query})[1]["body"] == answer
+    assert vars(first)["dependant"].call is first.endpoint  # type: ignore[attr-defined]
+    assert "dependant" not in vars(second)
+    assert second.description == ""  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="nothing"):
+        second.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{min(route.methods)} {route.path}")
+def test_what_is_not_read_at_the_start_can_be(route: Exact) -> None:
+    """A signature that is no route of ours is a mistake that would otherwise be found with its first request."""
+    assert vars(Called(route.dependant))
 
 
 def _app(traffic: Traffic, error: Exception, *, begun: bool) -> Front:
