@@ -3,14 +3,17 @@
 import gc
 import os
 import sys
-from pathlib import Path
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+    from pathlib import Path
 
     from app.settings import Settings
+    from workers.launcher import Begun
 
 WRONG, NO_TASKS = 2, 3
 """Exit statuses: the settings or arguments are not right; the tasks cannot be loaded."""
@@ -25,6 +28,13 @@ def main() -> int:
         arguments = parsed(sys.argv[1:])
 
     gc.disable()  # until all is loaded: that is there to stay, and there is a lot of it to look at
+    if arguments is None or arguments.command in (None, "serve"):
+        return _serve()
+    return _with_settings(partial(_look_after, arguments))
+
+
+def _with_settings(do: "Callable[[Settings], int]") -> int:
+    """What `do` returns; WRONG, and a word on it, if the settings are not right, or it cannot be done with them."""
     from workers.plugins import spare_plugins
 
     spare_plugins()
@@ -37,10 +47,7 @@ def main() -> int:
         sys.stderr.write("\n".join(unknown) + "\n")
         return WRONG
     try:
-        settings = Settings.read(os.environ)
-        if arguments is None or arguments.command in (None, "serve"):
-            return _serve(settings)
-        return _look_after(arguments, settings)
+        return do(Settings.read(os.environ))
     except ValidationError as error:
         for fault in error.errors(include_url=False):
             name = "_".join(("MILLPOND", *(str(part).upper() for part in fault["loc"][:1])))
@@ -64,7 +71,7 @@ def _look_after(arguments: "argparse.Namespace", settings: "Settings") -> int:
             return _key(arguments, arguments.file or settings.api_keys_file)
 
 
-def _key(arguments: "argparse.Namespace", file: Path | None) -> int:
+def _key(arguments: "argparse.Namespace", file: "Path | None") -> int:
     from app import commands
 
     match arguments.action:
@@ -76,7 +83,20 @@ def _key(arguments: "argparse.Namespace", file: Path | None) -> int:
             return commands.list_keys(file)
 
 
-def _serve(settings: "Settings") -> int:
+def _serve() -> int:
+    # First of all: it takes as long to be ready to load tasks as this process to know which, and there are two cores.
+    from app.begin import begin
+
+    process, control = begin()
+    try:
+        return _with_settings(lambda settings: _serve_on(settings, (process, control)))
+    finally:
+        control.close()
+        process.kill()
+        process.wait()
+
+
+def _serve_on(settings: "Settings", zygote: "Begun") -> int:
     import logging
 
     from app.ownership import owned
@@ -85,7 +105,7 @@ def _serve(settings: "Settings") -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     try:
-        with owned(settings.data_dir), launched(settings) as pool:
+        with owned(settings.data_dir), launched(settings, zygote) as pool:
             _spare()
             from app.main import serve  # takes half a second, in which the zygote loads the tasks
 

@@ -1,4 +1,4 @@
-"""The pool as the settings want it, begun before the rest of the service is imported.
+"""The pool as the settings want it, which the zygote is told before the rest of the service is imported.
 
 Invariant: nothing heavy is imported here: the zygote loads the tasks on one core while this process, on another,
 imports what serves.
@@ -10,9 +10,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.begin import begin
 from app.settings import Settings
 from workers.files import Blobs
-from workers.launcher import Launcher
+from workers.launcher import Begun, Launcher
 from workers.limits import ChildLimits, cpu_limit, default_processes
 from workers.memory import Cgroup, MemoryGuard
 
@@ -29,16 +30,16 @@ class Launched:
 
 
 @contextmanager
-def launched(settings: Settings) -> Iterator[Launched]:
-    """The pool, to be started and stopped by whom it is given to; if it never is, its zygote ends with this."""
+def launched(settings: Settings, zygote: Begun) -> Iterator[Launched]:
+    """The pool, to be started and stopped by whom it is given to; if it never is, the zygote ends with this."""
     blobs = Blobs(settings.data_dir.absolute() / "files", durable=settings.durability == "power")
     guard = MemoryGuard(Cgroup.find())
     sizes = {
         "cpu": settings.processes or default_processes(cpu_limit(), guard.limit_bytes),
         "io": settings.io_processes,
     }
-    with closing(Launcher(settings.tasks, blobs, _limits(settings, guard))) as launcher:
-        launcher.launch()
+    with closing(Launcher(settings.tasks, blobs, _limits(settings, guard), begin)) as launcher:
+        launcher.launch(zygote)
         from workers.pool import Pool  # with asyncio, beside the zygote
 
         yield Launched(Pool(sizes, launcher, guard), blobs)

@@ -20,8 +20,9 @@ from bench.server import ROOT, Server, serving
 RUNS = 5
 SERVICE: Mapping[str, str] = {
     "interpreter": "",
+    "what begins the zygote": "import app.__main__, app.begin",
     "pydantic, and the settings": "import app.settings",
-    "what begins the zygote": "import app.ownership, app.pool",
+    "what the zygote is told": "import app.ownership, app.pool",
     "asyncio, and the pool": "import workers.pool",
     "FastAPI and Starlette": "from app.__main__ import _spare; _spare(); import fastapi",
     "uvicorn, uvloop, httptools": "import httptools, uvicorn.config, uvloop",

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, TypeVar
 
+from app.begin import begin
 from app.domain.chunking import ALONE_SECONDS, BYTES_MAX, TARGET_SECONDS, Chunker
 from app.domain.engine import Chunk
 from app.domain.item import Block
@@ -166,7 +167,7 @@ async def driving(kind: type[D]) -> AsyncIterator[D]:
     """A pool with its workers there; ended, whatever happens."""
     with TemporaryDirectory(prefix="millpond-bench-") as directory:
         sizes = {CPU: WORKERS, "io": 0}
-        launcher = Launcher(TASKS, Blobs(Path(directory)), ChildLimits())
+        launcher = Launcher(TASKS, Blobs(Path(directory)), ChildLimits(), begin)
         pool = Pool(sizes, launcher, MemoryGuard(None))
         driver = kind(pool)
         await pool.start(driver)

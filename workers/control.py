@@ -1,6 +1,7 @@
 """Messages between the pool and its zygote: JSON datagrams (`SOCK_SEQPACKET`), some with file descriptors.
 
-To the zygote: `{"fork": id}` with the worker's socket and recorder.  From it: `{"ready": true}` or
+To the zygote: first its settings (`launcher.ZygoteSettings`) with the memory that workers share with the pool, then
+`{"fork": id}` with the worker's socket and recorder.  From it: `{"ready": true}` or
 `{"failed": traceback}`, `{"forked": id, "pid": n}` with a pidfd, and at a worker's end `{"ended": id, "pid": n,
 "status": n, "max_rss_bytes": n, "cpu_seconds": x, "stopped_by": n or null}`, where a negative status is a signal's
 number.

@@ -1,46 +1,48 @@
-"""The zygote's process, begun before there is an event loop to ask it for workers.
+"""Zygotes, and what they are told: which tasks to load.
 
-Invariant: what is not needed to begin it is not imported here: the zygote loads the tasks on one core while its parent
+Invariant: what is not needed for that is not imported here: the zygote loads the tasks on one core while its parent
 imports what serves on another.
 """
 
-import json
+import contextlib
 import os
 import socket
 import subprocess
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
+from workers.control import send
 from workers.files import Blobs
-from workers.limits import WORKER_ENVIRONMENT, ChildLimits
+from workers.limits import ChildLimits
 from workers.wire import MEMORY_BYTES
+
+Begun = tuple[subprocess.Popen[bytes], socket.socket]
+"""A zygote that waits to be told, and our end of its control socket."""
 
 
 @dataclass(frozen=True, slots=True)
 class ZygoteSettings:
-    """What the zygote is started with, as its one argument."""
+    """What the zygote is told first."""
 
-    control_fd: int
-    memory_fd: int
     modules: tuple[str, ...]
     files: str
     durable_files: bool
     limits: ChildLimits
 
     @classmethod
-    def load(cls, dumped: str) -> "ZygoteSettings":
-        told = json.loads(dumped)
-        modules, limits = tuple(told.pop("modules")), ChildLimits(**told.pop("limits"))
-        return cls(modules=modules, limits=limits, **told)
+    def of(cls, told: Mapping[str, Any]) -> "ZygoteSettings":
+        """As they were dumped."""
+        modules, limits = tuple(told["modules"]), ChildLimits(**told["limits"])
+        return cls(modules, told["files"], told["durable_files"], limits)
 
-    def dump(self) -> str:
-        return json.dumps(asdict(self))
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A zygote that loads the tasks, and our end of its control socket."""
+    """A zygote that was told, and our end of its control socket."""
 
     process: subprocess.Popen[bytes]
     control: socket.socket
@@ -52,27 +54,28 @@ class Launched:
 
 
 class Launcher:
-    """Starts zygotes that load these tasks, one after the other, for one pool."""
+    """Has zygotes load these tasks, one after the other, for one pool; `begin` makes one."""
 
-    def __init__(self, modules: Iterable[str], blobs: Blobs, limits: ChildLimits) -> None:
-        self._modules = tuple(modules)
-        self._blobs = blobs
-        self._limits = limits
+    def __init__(
+        self, modules: Iterable[str], blobs: Blobs, limits: ChildLimits, begin: Callable[[], Begun]
+    ) -> None:
+        self._settings = ZygoteSettings(tuple(modules), str(blobs.directory), blobs.durable, limits)
+        self._begin = begin
         self.memory_fd = os.memfd_create("marks")
         """What its workers share with the pool (`wire.Marks`)."""
         os.ftruncate(self.memory_fd, MEMORY_BYTES)
         self._waiting: Launched | None = None
 
-    def launch(self) -> None:
-        """Have a zygote load the tasks for whoever takes it."""
-        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._waiting = Launched(self._popen(theirs.fileno()), control)
+    def launch(self, begun: Begun) -> None:
+        """Have this zygote, which is ours now, load the tasks for whoever takes it."""
+        self._waiting = Launched(*begun)
+        with contextlib.suppress(OSError):  # if it is gone, who waits for its answer hears of it
+            send(self._waiting.control, self._settings.dump(), self.memory_fd)
 
     def take(self) -> Launched:
         """The zygote that was launched, or else another; it is the taker's to end."""
         if self._waiting is None:
-            self.launch()
+            self.launch(self._begin())
         assert self._waiting is not None
         taken, self._waiting = self._waiting, None
         return taken
@@ -84,14 +87,3 @@ class Launcher:
         if self.memory_fd >= 0:
             os.close(self.memory_fd)
             self.memory_fd = -1
-
-    def _popen(self, control_fd: int) -> subprocess.Popen[bytes]:
-        files, durable = str(self._blobs.directory), self._blobs.durable
-        settings = ZygoteSettings(control_fd, self.memory_fd, self._modules, files, durable, self._limits)
-        return subprocess.Popen(
-            [sys.executable, "-m", "workers.zygote", settings.dump()],
-            pass_fds=(control_fd, self.memory_fd),
-            stdin=subprocess.DEVNULL,
-            env=WORKER_ENVIRONMENT | os.environ,
-            start_new_session=True,
-        )

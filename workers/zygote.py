@@ -1,4 +1,4 @@
-"""The process that forks the workers: `python -m workers.zygote SETTINGS`.
+"""The process that forks the workers: `python -m workers.zygote CONTROL_FD`.
 
 How it works: it imports the task modules once, freezes them in memory, and then forks a worker, in
 milliseconds, for each request on its control socket.  It is single-threaded for ever, which makes forking
@@ -29,6 +29,7 @@ from workers.child import prepare_process, serve
 from workers.control import MESSAGE_BYTES_MAX, receive, send
 from workers.files import Blobs
 from workers.launcher import ZygoteSettings
+from workers.limits import WORKER_ENVIRONMENT
 from workers.plugins import spare_plugins
 from workers.task import TaskDefinitionError, TaskSpec, discover
 
@@ -39,14 +40,19 @@ _prctl = ctypes.CDLL(None).prctl
 
 class Zygote:
     def __init__(
-        self, settings: ZygoteSettings, specs: dict[str, TaskSpec], described: bytes, control: socket.socket
+        self,
+        settings: ZygoteSettings,
+        memory_fd: int,
+        specs: dict[str, TaskSpec],
+        described: bytes,
+        control: socket.socket,
     ) -> None:
         self._blobs = Blobs(Path(settings.files), durable=settings.durable_files)
         self._limits = settings.limits
         self._specs = specs
         self._described = described
         self._control = control
-        self._memory = mmap.mmap(settings.memory_fd, 0)
+        self._memory = mmap.mmap(memory_fd, 0)
         self._pid = os.getpid()
         self._children: dict[int, int] = {}
         self._stopped: dict[int, int] = {}
@@ -177,10 +183,15 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def main() -> NoReturn:
-    settings = ZygoteSettings.load(sys.argv[1])
-    control = socket.socket(fileno=settings.control_fd)
+    control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spare_plugins()
+    if (told := receive(control)) is None:
+        sys.exit(0)
+    message, (memory_fd,) = told
+    settings = ZygoteSettings.of(message)
+    for name, value in WORKER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         specs = discover(settings.modules)
         # Once, here: it takes 2 MiB, of which a worker would have a copy to itself.
@@ -190,10 +201,10 @@ def main() -> NoReturn:
     except TaskDefinitionError:
         send(control, {"failed": traceback.format_exc()[-MESSAGE_BYTES_MAX // 4 :]})
         sys.exit(1)
-    gc.collect()
+    # What imports leave has been looked for while they ran: to look at everything once more finds next to nothing.
     gc.disable()
     gc.freeze()
-    Zygote(settings, specs, described, control).run()
+    Zygote(settings, memory_fd, specs, described, control).run()
 
 
 if __name__ == "__main__":

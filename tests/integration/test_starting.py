@@ -11,10 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app.begin import begin
 from app.pool import launched
 from app.settings import Settings
-from bench.server import Server
+from bench.server import START_SECONDS_MAX, Server
 from tests.integration.answers import client, document_of, problem_of, ran
+from tests.waiting import eventually
 
 SOURCE = """
 import sys
@@ -84,15 +86,43 @@ def test_a_pool_that_is_launched_and_never_started_leaves_no_process(tmp_path: P
     before = set(me.children())
     settings = Settings(data_dir=tmp_path, processes=1)
 
-    with launched(settings):
+    with launched(settings, begin()):
         (zygote,) = set(me.children()) - before
 
     assert not zygote.is_running()
 
 
+def test_the_zygote_begins_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    """It is there while its parent has not even read the settings; and ends with it, though it was told nothing."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    (tmp_path / "pydantic.py").write_text(
+        f"with open({str(gate)!r}) as gate:\n    gate.read()\nraise ImportError"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "app"], env=environment, stderr=subprocess.DEVNULL
+    ) as service:
+        (zygote,) = eventually(psutil.Process(service.pid).children, START_SECONDS_MAX, "a zygote")
+        gate.write_text("")  # returns once somebody reads
+
+        assert service.wait(START_SECONDS_MAX) == 1
+        assert not zygote.is_running()
+
+
+def test_a_zygote_that_is_told_nothing_ends_with_its_socket() -> None:
+    """As it does later, however the service went."""
+    process, control = begin()
+    with process:
+        control.close()
+
+        assert process.wait(START_SECONDS_MAX) == 0
+
+
 @pytest.mark.parametrize(
     ("begun", "needless"),
     [
+        ("app.__main__, app.begin", {"pydantic", "workers", "dataclasses", "logging"}),
         ("app.ownership, app.pool", {"asyncio", "workers.pool", "fastapi", "uvicorn", "app.main"}),
         ("workers.pool", {"workers.child", "workers.zygote"}),
         ("app.commands", {"fastapi", "uvicorn", "app.main"}),
