@@ -2,12 +2,12 @@
 
 import json
 import sqlite3
-from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from app.domain.digest import Digest
 from app.domain.job import Counts, Job, Options, Status
