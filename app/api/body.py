@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from fastapi import Request
 from starlette.types import Message, Receive
 
+from app.api.headers import headers_of
 from app.domain.errors import Malformed, TooLarge, WrongMediaType
 
 _PIECE_BYTES = 256 << 10
@@ -52,7 +53,12 @@ async def small(request: Request, bytes_max: int) -> bytes | Request:
     first = await request.receive()
     data = first.get("body", b"")
     whole = first["type"] == "http.request" and not first.get("more_body")
-    if whole and len(data) <= bytes_max and "content-encoding" not in request.headers and _is_text(data):
+    if (
+        whole
+        and len(data) <= bytes_max
+        and b"content-encoding" not in headers_of(request.scope)
+        and _is_text(data)
+    ):
         return bytes(data)
     return Request(request.scope, _from(first, request.receive))
 

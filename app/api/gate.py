@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable
 from urllib.parse import parse_qs
 
+from app.api.headers import header, headers_of
 from app.api.streaming import App, Receive, Scope, Send
 from app.domain.caller import Caller, Role
 from app.domain.errors import Forbidden
@@ -82,7 +83,7 @@ def needed(method: str, path: str) -> Role:
 
 def bearer_key(scope: Scope) -> str | None:
     """The key in the Authorization header (RFC 6750, section 2.1)."""
-    scheme, _, key = (_header(scope, b"authorization") or "").partition(" ")
+    scheme, _, key = (header(scope, b"authorization") or "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else None
 
 
@@ -90,17 +91,12 @@ def is_open(method: str, path: str) -> bool:
     return path in OPEN or path.startswith(OPEN_BELOW) or (method == "POST" and path == SESSION)
 
 
-def _header(scope: Scope, name: bytes) -> str | None:
-    """What the header says; if it is there several times, the last one."""
-    said = [value for key, value in scope["headers"] if key == name]
-    return said[-1].decode("latin-1") if said else None
-
-
 def _take_cookies(scope: Scope) -> None:
     """Leave the request no cookies, and the token that one of them held."""
-    cookies = _header(scope, b"cookie")
+    cookies = header(scope, b"cookie")
     scope[SESSION_TOKEN] = _session_token(cookies)
     if cookies is not None:
+        del headers_of(scope)[b"cookie"]
         scope["headers"] = [header for header in scope["headers"] if header[0] != b"cookie"]
 
 
@@ -117,10 +113,10 @@ def _check_origin(scope: Scope, *, needed: bool) -> None:
 
     `SameSite=Strict` keeps them from other sites already, but not from other ports and names of this one.
     """
-    origin = _header(scope, b"origin")
+    origin = header(scope, b"origin")
     if origin is None and not needed:
         return
-    if origin is None or origin.partition("://")[2] != _header(scope, b"host"):
+    if origin is None or origin.partition("://")[2] != header(scope, b"host"):
         raise Forbidden(
             "Of pages in a browser, only this service's own may change something: its Origin must be this Host."
             " Send Authorization: Bearer <key> instead; a proxy in front must pass Host on as it came."

@@ -6,6 +6,7 @@ from functools import lru_cache
 import msgspec
 from fastapi import Request
 
+from app.api.headers import every
 from app.service.jobs import WAIT_SECONDS_MAX
 
 
@@ -18,7 +19,7 @@ class Preferences(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, request: Request) -> "Preferences":
-        return _said(tuple([value for name, value in request.scope["headers"] if name == b"prefer"]))
+        return _said(tuple(every(request.scope, b"prefer")))
 
     @property
     def applied(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from app.api import body, query
 from app.api.context import Context
+from app.api.headers import header
 from app.api.multipart import Form, FormReader
 from app.api.preferences import Preferences
 from app.api.schemas import MEMBER_BYTES_MAX, SubmitOptions
@@ -67,7 +68,7 @@ async def _taken(
     context.space.check()
     await context.jobs.quotas.check()
     key = idempotency_key(request)
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = (header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
     options = {name: value for name, value in query.pairs(request) if name not in _FLAGS}
     strict = Preferences.of(request).strict
     submission = _Submission(
@@ -271,10 +272,10 @@ def by_line(first: int, numbers: Sequence[int], index: int, detail: str) -> Faul
 
 def idempotency_key(request: Request) -> str | None:
     """The key, bare or quoted."""
-    header = request.headers.get("idempotency-key")
-    if header is None:
+    said = header(request.scope, b"idempotency-key")
+    if said is None:
         return None
-    key = header.strip().removeprefix('"').removesuffix('"')
+    key = said.strip().removeprefix('"').removesuffix('"')
     if not IDEMPOTENCY_KEY.fullmatch(key):
         raise Invalid(
             "Idempotency-Key: 1 to 255 printable ASCII characters, without spaces.",

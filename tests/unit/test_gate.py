@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.api.gate import SESSION_TOKEN, Gate
+from app.api.headers import headers_of
 from app.api.streaming import Message, Receive, Scope, Send
 from app.domain.caller import Quota
 from app.domain.clock import SystemClock
@@ -57,6 +58,7 @@ def test_no_cookie_comes_further_in(path: str) -> None:
     scope = let_in(path, b'a="' + b"\\\\" * 30_000 + b'"')
 
     assert scope["headers"] == [(b"host", b"here")]
+    assert headers_of(scope) == {b"host": b"here"}
     assert scope[SESSION_TOKEN] is None
 
 
