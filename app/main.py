@@ -182,6 +182,7 @@ def _config(app: FastAPI) -> Config:
         timeout_graceful_shutdown=STALLED_SECONDS,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # the entrance sees to them
         # One request can hold the parser's buffer; a client that sends nothing holds a connection this long.
         timeout_keep_alive=30,
     )

@@ -19,10 +19,10 @@ SAYS = "sampled "
 ITSELF = "the loop itself"
 """Whatever is of no stage."""
 STAGES = {
-    "HTTP": ("uvicorn", "starlette/responses.py", "app/api/protocol.py"),
+    "HTTP": ("uvicorn", "starlette/responses.py", "app/api/protocol.py", "app/api/cycle.py"),
     "to its route": (
         "starlette", "fastapi", "app/api/front.py", "app/api/traffic.py", "app/api/gate.py", "app/api/direct.py",
-        "app/api/arguments.py", "app/api/context.py", "app/service/access.py",
+        "app/api/arguments.py", "app/api/context.py", "app/api/headers.py", "app/service/access.py",
     ),
     "body and options": (
         "app/api/submit.py", "app/api/body.py", "app/service/cutting.py", "app/service/intake.py",

@@ -3,13 +3,21 @@
 Invariant: whatever happens to a request, it is answered, unless an answer had begun.
 """
 
+import os
 from collections.abc import Awaitable
+from typing import Any
 
 from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app.api.headers import headers_of
 from app.api.problems import answer_to_raised
 from app.api.streaming import App, Message, Receive, Scope, Send
 from app.api.traffic import Traffic
+
+_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
+_PROXIES = "127.0.0.1,::1"
+"""Who is believed for whom it forwards, unless `FORWARDED_ALLOW_IPS` says otherwise; both are uvicorn's."""
 
 
 class Front:
@@ -45,12 +53,18 @@ class Front:
 
 
 def entrance(app: FastAPI) -> App:
-    """The application as the server calls it: requests come to its outermost layer at once."""
+    """The application as the server calls it: requests come to its outermost layer at once.
+
+    For those that say whom they were forwarded for, uvicorn's layer finds out whether that is to be believed.
+    """
     layers = app.middleware_stack
     assert layers is not None, "an application that is complete"
+    proxies = os.environ.get("FORWARDED_ALLOW_IPS", _PROXIES)
+    forwarded: Any = ProxyHeadersMiddleware(layers, proxies)  # type: ignore[arg-type]  # it is as strict as ASGI
 
     def enter(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         scope["app"] = app
-        return layers(scope, receive, send)
+        alone = scope["type"] != "http" or _FORWARDED.isdisjoint(headers_of(scope))
+        return (layers if alone else forwarded)(scope, receive, send)
 
     return enter

@@ -6,13 +6,16 @@ Invariant: of a body that was answered before its end no more is read than `REST
 `REST_SECONDS_MAX`; then the connection is closed.
 """
 
-from asyncio import AbstractEventLoop, Handle, TimerHandle, Transport
+import asyncio
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.cycle import Cycle
 from app.api.problems import problem
 from app.api.streaming import CUT_OFF
 
@@ -32,18 +35,10 @@ _NOT_HTTP = (
 
 
 @dataclass(slots=True)
-class _Head:
-    """The request line and headers that are being read."""
-
-    read_bytes: int = 0
-    too_large: bool = False
-
-
-@dataclass(slots=True)
 class _Rest:
     """What still comes of a body after its answer, and is dropped."""
 
-    deadline: TimerHandle
+    deadline: asyncio.TimerHandle
     read_bytes: int = 0
 
 
@@ -51,48 +46,18 @@ class _HeadTooLarge(Exception):
     pass
 
 
-class _Together:
-    """Where one answer is written: its head waits for what is written right after it, and goes out with that.
-
-    uvicorn writes them one by one, which is a call of the system more, and wakes the client for a head alone.
-    """
-
-    __slots__ = ("_head", "_loop", "_sending", "_transport")
-
-    def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._head: bytes | None = None
-        self._sending: Handle | None = None
-        """Sends the head of an answer of which nothing else has come by then."""
-
-    def write(self, data: bytes) -> None:
-        if self._sending is None:
-            self._head, self._sending = data, self._loop.call_soon(self._send_head)
-        elif self._head is None:
-            self._transport.write(data)
-        else:
-            self._sending.cancel()
-            head, self._head = self._head, None
-            self._transport.writelines((head, data))
-
-    def _send_head(self) -> None:
-        if self._head is not None:
-            head, self._head = self._head, None
-            self._transport.write(head)
-
-    def close(self) -> None:
-        self._send_head()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    _head: _Head | None = None
+    _heads = 0
+    """How many have begun."""
+    _in_head = False
+    """Whether one is being read."""
+    _head_bytes = 0
+    """How much of it was read before what is read now."""
+    _read_bytes = 0
+    """How much is read now."""
+    _head_too_large = False
     _refused = False
     _rest: _Rest | None = None
 
@@ -104,11 +69,12 @@ class Protocol(HttpToolsProtocol):
             if self._rest.read_bytes > REST_BYTES_MAX:
                 self.transport.close()
                 return
-        head = self._head
+        in_head, heads = self._in_head, self._heads
+        self._read_bytes = len(data)
         super().data_received(data)
-        if head is not None and head is self._head:  # all of it belongs to this head, which goes on
-            head.read_bytes += len(data)
-            if head.read_bytes > HEAD_BYTES_MAX:
+        if in_head and self._in_head and heads == self._heads:  # all of it is this head's, which goes on
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
                 self._refuse_head()
 
     def on_body(self, body: bytes) -> None:
@@ -126,24 +92,56 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head = _Head()
+        self._heads += 1
+        self._in_head, self._head_bytes = True, 0
         self.scope["extensions"] = {CUT_OFF: self._cut_off}  # type: ignore[dict-item]  # ASGI lets them be anything
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is not None:  # else it is a trailer, after the body: nobody here reads it
-            super().on_header(name, value)
+        if self._in_head:  # else it is a trailer, after the body: nobody here reads it
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        assert self._head is not None
+        """Have the request answered, once those before it on this connection are.
+
+        Of uvicorn's own this leaves out what we do not use, and makes the cycle ours.
+        """
+        if self._head_bytes + self._read_bytes > HEAD_BYTES_MAX:
+            self._check_head()
+        self._in_head = False
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope, version = self.scope, self.parser.get_http_version()
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"], scope["query_string"] = url.path, url.query or b""
+        before = self.cycle
+        self.cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=dict(self.headers).get(b"expect", b"").lower() == b"100-continue",
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _check_head(self) -> None:
         size = len(self.url) + sum(
             [len(name) + len(value) + _SEPARATORS_BYTES for name, value in self.headers]
         )
         if size > HEAD_BYTES_MAX:
-            self._head.too_large = True
+            self._head_too_large = True
             raise _HeadTooLarge  # the parser stops, and asks for `send_400_response`
-        self._head = None
-        super().on_headers_complete()
-        self.cycle.transport = _Together(self.transport, self.loop)  # type: ignore[assignment]
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -161,7 +159,7 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn always says the same
         """Answer what the parser, or one of the above, has refused."""
-        if self._head is not None and self._head.too_large:
+        if self._head_too_large:
             self._refuse_head()
         else:
             self._refuse("malformed", _NOT_HTTP)
