@@ -195,6 +195,8 @@ class Slot:
                 files = _decode(frame.head) if frame.head else ()
                 lines = bytes(frame.body)
                 self._listener.part(chunk_id, frame.first, frame.count, frame.failed, lines, files)
+            case Kind.DONE:
+                self._done(given, frame, now)
             case Kind.UNLUCKY:
                 given.next = frame.first + 1
                 self._listener.unlucky(chunk_id, frame.first, _decode(frame.body))
@@ -203,8 +205,6 @@ class Slot:
             case Kind.PROGRESS:
                 share, message = _decode(frame.body)
                 self._listener.progress(chunk_id, frame.first, share, message)
-            case Kind.DONE:
-                self._done(given, frame, now)
             case _:
                 raise ProtocolError(f"a worker does not send {frame.kind.name}")
 

@@ -113,10 +113,15 @@ class FrameReader:
             yield _frame(parts[0], [*parts[1:-1], memoryview(data)[:position]], body)
         elif len(parts) > 1:
             buffer = b"".join(parts)
-        while (length := self._length(buffer, position)) <= len(buffer) - position:
-            yield _frame_at(buffer, position, length)
+        self._need = HEADER.size
+        while (left := len(buffer) - position) >= HEADER.size:
+            header = self._header(buffer, position)
+            length = HEADER.size + header[0] + header[1]
+            if length > left:
+                self._need = length
+                break
+            yield _frame_at(buffer, position, header)
             position += length
-        self._need = length
         rest = buffer[position:]
         self._parts, self._have = ([rest], len(rest)) if rest else ([], 0)
 
@@ -133,16 +138,15 @@ class FrameReader:
         self._body.writelines(rest)
         self._parts = [start]
 
-    def _length(self, buffer: bytes, position: int) -> int:
-        """How long the frame is that begins there, or its header.  ProtocolError if it is none."""
-        if len(buffer) - position < HEADER.size:
-            return HEADER.size
-        head, body, kind, *_ = HEADER.unpack_from(buffer, position)
-        if head + body > self._max:
-            raise ProtocolError(f"a frame of {head + body} bytes; at most {self._max} are expected")
+    def _header(self, buffer: bytes, position: int) -> tuple[int, ...]:
+        """The header of the frame that begins there.  ProtocolError if it is none."""
+        header = HEADER.unpack_from(buffer, position)
+        size, kind = header[0] + header[1], header[2]
+        if size > self._max:
+            raise ProtocolError(f"a frame of {size} bytes; at most {self._max} are expected")
         if kind not in _KINDS:
             raise ProtocolError(f"no frame is of kind {kind}")
-        return HEADER.size + head + body  # type: ignore[no-any-return]
+        return header
 
 
 def _has_head(start: bytes) -> bool:
@@ -151,12 +155,14 @@ def _has_head(start: bytes) -> bool:
     return len(start) >= HEADER.size + length
 
 
-def _frame_at(buffer: bytes, position: int, length: int) -> Frame:
-    """The frame that stands there, and is so long."""
-    head, _, kind, chunk_id, first, count, failed = HEADER.unpack_from(buffer, position)
+def _frame_at(buffer: bytes, position: int, header: tuple[int, ...]) -> Frame:
+    """The frame that stands there, with this header."""
+    head, body, kind, chunk_id, first, count, failed = header
     start = position + HEADER.size
-    body = buffer[start + head : position + length]
-    return Frame(_KINDS[kind], body, chunk_id, first, count, failed, buffer[start : start + head])
+    middle = start + head
+    return Frame(
+        _KINDS[kind], buffer[middle : middle + body], chunk_id, first, count, failed, buffer[start:middle]
+    )
 
 
 def _frame(start: bytes, rest: Sequence[bytes | memoryview], begun: BytesIO | None) -> Frame:

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -98,19 +98,19 @@ class Worker:
             with contextlib.suppress(OSError):
                 os.killpg(self.slot.pid, signal.SIGKILL)
 
-    def receive(self) -> Iterator[Frame]:
+    def receive(self) -> Iterable[Frame]:
         """One helping of what it wrote; nothing if there is nothing, EOFError at the end of the stream."""
         try:
             data = self._connection.recv(self._helping)
         except BlockingIOError:
-            return
+            return ()
         except ConnectionResetError:
             data = b""
         if not data:
             self.stop_reading()
             raise EOFError
         self._helping = READ_BYTES if len(data) >= SMALL_BYTES else SMALL_BYTES
-        yield from self._reader.feed(data)
+        return self._reader.feed(data)
 
     def readable(self) -> bool:
         """Whether there is more to `receive`, or the end."""
