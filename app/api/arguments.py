@@ -9,6 +9,7 @@ Invariant: a value is validated, and refused, by FastAPI; a signature that asks 
 """
 
 import inspect
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import Request
@@ -26,14 +27,20 @@ class Called:
         others = [*dependant.header_params, *dependant.cookie_params, *dependant.body_params]
         assert not others, f"{dependant.call}: headers, cookies and bodies are read from the request"
         self._function = dependant.call
-        self._needed: dict[str, Called] = {}
+        self._needed: dict[str, Callable[[Request], Awaitable[Any]]] = {}
         for needed in dependant.dependencies:
             assert needed.name, f"{dependant.call}: what it depends on is one of its parameters"
-            self._needed[needed.name] = Called(needed)
+            self._needed[needed.name] = Called(needed).shortest
         self._request_name = dependant.request_param_name
         self._path = dependant.path_params
         self._query = dependant.query_params
         self._without_query = request_params_to_args(self._query, QueryParams())
+
+    @property
+    def shortest(self) -> Callable[[Request], Awaitable[Any]]:
+        """The function itself, if the request is all that it asks for."""
+        more = self._needed or self._path or self._query or self._request_name is None
+        return self if more else self._function
 
     async def __call__(self, request: Request) -> Any:
         """What the function returns.  RequestValidationError naming each parameter that is wrong."""

@@ -29,11 +29,12 @@ class Changes:
 
     def note(self, job: Job) -> None:
         """The job changed, came, or went."""
-        self._jobs.pop(job.id, None)
+        jobs, job_id = self._jobs, job.id
         self.number += 1
-        self._jobs[job.id] = (self.number, job.submitted_by)
-        if len(self._jobs) > JOBS_MAX:
-            self._forgotten, _ = self._jobs.pop(next(iter(self._jobs)))
+        jobs.pop(job_id, None)
+        jobs[job_id] = (self.number, job.submitted_by)
+        if len(jobs) > JOBS_MAX:
+            self._forgotten, _ = jobs.pop(next(iter(jobs)))
 
     def reach(self, number: int) -> bool:
         """Whether all that changed after that number stands here."""

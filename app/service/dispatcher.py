@@ -186,9 +186,10 @@ class Dispatcher:
 
     def pump(self) -> None:
         """Give the engine as much as it has room for."""
-        if not self._accepting or self.trouble or self.backlog.stops_all:
+        wanted = self.scheduler.wanted()
+        if not wanted or not self._accepting or self.trouble or self.backlog.stops_all:
             return
-        pools = [pool for pool in self.scheduler.wanted() if pool not in self.paused_pools]
+        pools = [pool for pool in wanted if pool not in self.paused_pools]
         # Who must run alone waits until nothing runs in any pool: until then no other pool gets anything new.
         for pool in [pool for pool in pools if self.scheduler.first_is_alone(pool)] or pools:
             workers = self._engine.size(pool)

@@ -212,9 +212,9 @@ class Scheduler:
         charge = estimate if estimate is not None else ASSUMED_SECONDS * count
         self._charged[chunk.id] = charge
         live.share = self.part(live)
-        self._charge(live, charge)
         self._throttles.started(live, count)
-        self.refresh(live)
+        self.refresh(live)  # before it is charged: who wants nothing more needs no further turn
+        self._charge(live, charge)
         return chunk
 
     def _may_wait(self, there_is: Room, live: LiveJob, count: int, seconds: float) -> bool:
