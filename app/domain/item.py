@@ -9,8 +9,9 @@ Invariant: a result line starts with its index, then its key if it has one, then
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal, Self
 
@@ -20,6 +21,7 @@ Outcome = Literal["succeeded", "failed"]
 Order = Literal["completion", "index"]
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_NULL = msgspec.Raw(b"null")
 _STRIDE_BYTES = 4 << 10
 _FILE = re.compile(rb"sha256-[0-9a-f]{64}")
 _FILE_BYTES_MAX = 6 * len("sha256-" + 64 * "0")
@@ -272,10 +274,21 @@ def key_of(item: bytes, key_field: str | None) -> str | int | float | bool | Non
     if key_field is None:
         return None
     try:
-        key = msgspec.json.decode(_members(item)[key_field])
+        key = msgspec.json.decode(_keyed(key_field)(item))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
         return None
     return key if isinstance(key, str | int | float | bool) else None
+
+
+@lru_cache(64)
+def _keyed(key_field: str) -> Callable[[bytes], msgspec.Raw]:
+    """What finds this member of an item: the others are passed, and nothing is made of them.  KeyError if it is not."""
+    try:
+        keyed = msgspec.defstruct("Keyed", [("key", msgspec.Raw, _NULL)], rename={"key": key_field}, gc=False)
+    except ValueError:  # a name with quotes or the like cannot be a field's
+        return lambda item: _members(item)[key_field]
+    decode = msgspec.json.Decoder(keyed).decode
+    return lambda item: decode(item).key  # type: ignore[attr-defined]  # made above
 
 
 def failure_line(index: int, key: object, error: dict[str, Any], attempts: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 import mmap
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 
@@ -179,6 +180,31 @@ def test_a_key_is_a_scalar_of_the_item(item: bytes, key: object) -> None:
 
     assert (found, type(found)) == (key, type(key))
     assert key_of(item, None) is None
+
+
+@pytest.mark.parametrize("name", ["id", "", "a b", "é", 'a"b', "a\\b", "\n", "type"])
+def test_a_key_is_found_whatever_its_name(name: str) -> None:
+    """As a worker finds it; of several the last counts."""
+    item = json.dumps({"other": [1], name: 1, name + "x": 3}).encode()
+    twice = item[:-1] + b"," + json.dumps({name: 2}).encode()[1:]
+
+    assert [key_of(item, name), key_of(twice, name)] == [1, 2]
+    assert [key_of_line(item, name), key_of_line(twice, name)] == [1, 2]
+    assert key_of(b'{"other":1}', name) is None
+
+
+def test_a_key_is_found_without_making_anything_of_the_other_members() -> None:
+    """The loop does that for an item that ended its worker: of a large one a hundred times as much would be made."""
+    item = json.dumps({str(number): number for number in range(20_000)} | {"id": 7}).encode()
+    tracemalloc.start()
+    try:
+        found = key_of(item, "id")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert found == 7
+    assert most < len(item) / 2
 
 
 def test_places_add_up() -> None:
