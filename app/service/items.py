@@ -11,6 +11,8 @@ from app.domain.item import Block, cut, number_of_lines
 from app.domain.store import JobStore
 
 CACHE_BYTES = 64 << 20
+READ_BYTES = 32 << 20
+"""Of blocks that jobs had some items of, but for the one used last: thousands of jobs may share the workers."""
 BLOCK_BYTES = 400
 """What a block takes besides its lines: of items that come one by one, most."""
 _EXACT_BELOW = 64
@@ -18,11 +20,21 @@ _GUESSES_MAX = 4
 
 
 class ItemCache:
-    """The blocks used last."""
+    """The blocks that came last, and those that jobs are at.
 
-    def __init__(self, store: JobStore, bytes_max: int = CACHE_BYTES) -> None:
+    Of those that a job had items of, the ones that were used last; what was read for a job stays until it has some.
+    """
+
+    def __init__(
+        self, store: JobStore, bytes_max: int = CACHE_BYTES, read_bytes_max: int = READ_BYTES
+    ) -> None:
         self._store = store
         self._left = bytes_max
+        self._read_left = read_bytes_max
+        self._readers: dict[str, BlockReader] = {}
+        """By job id."""
+        self._used: OrderedDict[str, int] = OrderedDict()
+        """Those that were used, by job id: how many bytes they take."""
         self._blocks: OrderedDict[tuple[str, int], Block] = OrderedDict()
         self._firsts: dict[str, dict[int, None]] = {}
         """With which items the blocks of a job begin, by its id."""
@@ -47,14 +59,37 @@ class ItemCache:
 
     def forget(self, job_id: str) -> None:
         """The job is over; another may come under its id."""
+        self._let_go(job_id)
         for first in list(self._firsts.get(job_id, ())):
             self._drop((job_id, first))
+
+    def read_from(self, job_id: str, block: Block) -> None:
+        """The job is at this block now."""
+        self._let_go(job_id)
+        self._readers[job_id] = BlockReader(block)
+
+    def reader(self, job_id: str, index: int) -> "BlockReader | None":
+        """That of the block the job is at, if it is here and holds item `index`."""
+        reader = self._readers.get(job_id)
+        return reader if reader is not None and index in reader else None
+
+    def used(self, job_id: str) -> None:
+        """The job had items of the block it is at; others that were not used for longest go for its room."""
+        size = BLOCK_BYTES + len(self._readers[job_id].block.lines)
+        self._read_left += self._used.pop(job_id, 0) - size
+        self._used[job_id] = size
+        while self._read_left < 0 and len(self._used) > 1:
+            self._let_go(next(iter(self._used)))
 
     async def load(self, job_id: str, index: int) -> Block:
         """Read the block that holds item `index`."""
         block = await self._store.read_block(job_id, index)
         assert block is not None, f"job {job_id} has no item {index}"
         return block
+
+    def _let_go(self, job_id: str) -> None:
+        self._readers.pop(job_id, None)
+        self._read_left += self._used.pop(job_id, 0)
 
     def _drop(self, key: tuple[str, int]) -> Block | None:
         block = self._blocks.pop(key, None)

@@ -24,7 +24,6 @@ from app.domain.suspicion import Suspects
 from app.service.backlog import Backlog
 from app.service.changes import Changes
 from app.service.feed import Watched
-from app.service.items import BlockReader
 from app.service.overlooked import overlooked
 from app.service.recent import Recent
 from app.service.tally import Tally
@@ -47,7 +46,7 @@ class LiveJob(Watched):
         "_backlog", "_began", "_changes", "_done_before", "_dropped", "_logged", "_logged_failed", "_patience",
         "_ranges", "again", "bytes_unwritten", "chunker", "chunks", "concurrency", "digest", "growing", "halt",
         "held", "job", "loading", "log_chars_left", "out", "place", "pool", "postponed", "progress", "rate",
-        "reader", "recent", "resumed", "share", "suspects", "tally", "todo", "troubles", "unwritten",
+        "recent", "resumed", "share", "suspects", "tally", "todo", "troubles", "unwritten",
         "virtual_time", "waiting",
     )  # fmt: skip
 
@@ -108,7 +107,6 @@ class LiveJob(Watched):
         self.virtual_time = 0.0
         self.place: int | None = None
         """Among those of the same virtual time, since when it last stepped aside; None if it was charged since."""
-        self.reader: BlockReader | None = None
         self.loading = False
         self.out = 0
         """Items with a worker that have not been heard of."""

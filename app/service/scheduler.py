@@ -17,11 +17,12 @@ from app.domain.chunking import BYTES_MAX, TARGET_SECONDS
 from app.domain.clock import Clock
 from app.domain.engine import Chunk, Engine, Room
 from app.domain.errors import ServiceError
+from app.domain.item import Block
 from app.domain.job import Status
 from app.domain.share import WEIGHTS, FairShare
 from app.domain.throttle import Limit
 from app.service.company import Company
-from app.service.items import BlockReader, ItemCache
+from app.service.items import ItemCache
 from app.service.live import LiveJob
 from app.service.standing import Standing, Standings
 from app.service.throttles import Throttles
@@ -115,13 +116,13 @@ class Scheduler:
             if not self._may_wait(there_is, live, count, seconds):
                 self._no_room(pool, live)
                 return None
-            if live.reader is None or first not in live.reader:
+            if self._items.reader(live.job.id, first) is None:
                 block = self._items.pop(live.job.id, first)
                 if block is None:
                     if not self._load(live, partial(self._fetch, live, first)):
                         return None
                     continue
-                self._read_from(live, BlockReader(block))
+                self._read_from(live, block)
             return live, self._cut(live, first, count if allowed is None else min(count, allowed), seconds)
         return None
 
@@ -184,9 +185,10 @@ class Scheduler:
             task.cancel()
 
     def _cut(self, live: LiveJob, first: int, count: int, seconds: float) -> Chunk:
-        assert live.reader is not None
-        options = live.job.options
-        lines, count = live.reader.take(first, count, BYTES_MAX, exactly=options.chunksize != "auto")
+        reader, options = self._items.reader(live.job.id, first), live.job.options
+        assert reader is not None, "it was looked up"
+        lines, count = reader.take(first, count, BYTES_MAX, exactly=options.chunksize != "auto")
+        self._items.used(live.job.id)
         estimate = live.chunker.estimate(count)
         self._chunk_ids += 1
         trouble = live.troubles.get(first) if count == 1 else None
@@ -263,10 +265,10 @@ class Scheduler:
             live.place = share.place(live)
             live.virtual_time = share.leave(live)
 
-    def _read_from(self, live: LiveJob, reader: BlockReader) -> None:
+    def _read_from(self, live: LiveJob, block: Block) -> None:
         """Read from this block now, and have the next one ready when it is used up."""
-        live.reader = reader
-        stop = reader.block.stop
+        self._items.read_from(live.job.id, block)
+        stop = block.stop
         if live.todo and live.todo[-1][1] > stop and (live.job.id, stop) not in self._items:
             self._start(self._prefetch(live, stop))
 
@@ -302,7 +304,9 @@ class Scheduler:
 
     async def _fetch(self, live: LiveJob, index: int) -> None:
         """Read the block with the item."""
-        self._read_from(live, BlockReader(await self._items.load(live.job.id, index)))
+        block = await self._items.load(live.job.id, index)
+        if not live.job.status.finished:
+            self._read_from(live, block)
 
     async def _prefetch(self, live: LiveJob, index: int) -> None:
         try:

@@ -6,7 +6,7 @@ import pytest
 
 from app.api import board, job_page, overview
 from app.domain import chunking, digest, eta, patience, retry
-from app.service import access, backlog, control, intake, passing, recent, watchdog, writer
+from app.service import access, backlog, control, intake, items, passing, recent, watchdog, writer
 from app.stores import checkpoints, connection, payloads
 from workers import blackbox, chunk, light, memory, report, rounds, slot, wire
 
@@ -48,6 +48,10 @@ TOLD = [
     ("docs/durability.md", f"The log takes {_bytes(LOG_BYTES)} of the disk at most"),
     ("docs/durability.md", f"one of more than {_bytes(payloads.INLINE_BYTES_MAX)} is in its job's file"),
     ("docs/performance.md", f"Blocks of {_bytes(intake.BLOCK_BYTES)}"),
+    (
+        "docs/performance.md",
+        f"up to {_bytes(items.CACHE_BYTES)} of them, and {_bytes(items.READ_BYTES)} of those",
+    ),
     ("docs/performance.md", f"up to {chunking.ITEMS_MAX:,} items or {_bytes(chunking.BYTES_MAX)}"),
     ("docs/performance.md", f"{wire.BLOCK_ITEMS} items share a mark"),
     ("docs/performance.md", f"a stretch of {light.STRETCH_ITEMS} is encoded"),

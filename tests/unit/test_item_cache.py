@@ -1,13 +1,17 @@
 """Items kept in memory until their job sends them."""
 
+import asyncio
 import tracemalloc
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.domain.item import Block
 from app.service.items import BLOCK_BYTES, ItemCache
 from app.stores.memory import MemoryStore
+from tests.builders import a_job
+from tests.simulation.fate import Item
+from tests.simulation.scheduled import Scheduled, scheduled
 
 ROOM, LINES = 5, b"1\n"
 BYTES = 4 << 20
@@ -51,3 +55,91 @@ def test_what_is_kept_is_about_what_it_is_said_to_be() -> None:
     finally:
         tracemalloc.stop()
     assert 0.5 * BYTES < used < 1.2 * BYTES
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([("read",), ("read", "use"), ("use",), ("forget",)]), st.sampled_from("abcd")
+        ),
+        max_size=30,
+    )
+)
+@example(
+    [
+        (("read", "use"), "a"),
+        (("read", "use"), "b"),
+        (("use",), "a"),
+        (("read", "use"), "c"),
+        (("read",), "d"),
+    ]
+)
+def test_blocks_that_jobs_are_at_are_those_that_were_used_last(
+    steps: list[tuple[tuple[str, ...], str]],
+) -> None:
+    """And those that were read and not used yet; of each job one, and of none that is over."""
+    cache = ItemCache(MemoryStore(), read_bytes_max=2 * (BLOCK_BYTES + len(LINES)))
+    fresh: set[str] = set()
+    used: list[str] = []
+    for what, job_id in ((what, job_id) for whats, job_id in steps for what in whats):
+        if what == "use" and job_id not in (*fresh, *used):
+            continue
+        used = [other for other in used if other != job_id]
+        fresh.discard(job_id)
+        match what:
+            case "read":
+                cache.read_from(job_id, Block(3, 1, LINES))
+                fresh.add(job_id)
+            case "use":
+                cache.used(job_id)
+                used = [*used, job_id][-2:]
+            case "forget":
+                cache.forget(job_id)
+
+    assert {job_id for job_id in "abcd" if cache.reader(job_id, 3)} == fresh | set(used)
+    assert not any(cache.reader(job_id, 4) for job_id in "abcd")
+
+
+def test_many_jobs_that_share_the_workers_keep_few_blocks() -> None:
+    """What was let go is read again, and each item runs once."""
+    jobs, items, kept = 30, 6, 3
+    held: list[int] = []
+
+    async def story(service: Scheduled) -> None:
+        cache = service.dispatcher._items
+        lines = sum(len(Item(number, "ok", ms=5.0).line()) + 1 for number in range(items))
+        cache._read_left = kept * (BLOCK_BYTES + lines)
+        lives = [await service.submit(*[5.0] * items) for _ in range(jobs)]
+        while service.dispatcher.live:
+            await service.dispatcher.bell.wait(service.dispatcher.bell.rings, 3600.0)
+            held.append(len(cache._used))
+        assert not cache._readers
+        assert [len(service.ran(live)) for live in lives] == [items] * jobs
+
+    scheduled(story)
+
+    assert max(held) == kept
+
+
+def test_a_block_that_comes_after_its_job_is_over_is_not_kept() -> None:
+    """Another job may come under its id, and has other items."""
+
+    class Slow(MemoryStore):
+        async def read_block(self, job_id: str, index: int) -> Block | None:
+            await asyncio.sleep(5.0)
+            return await super().read_block(job_id, index)
+
+    async def story(service: Scheduled) -> None:
+        cache = service.dispatcher._items
+        blocks = [Block(0, 1, b'{"n":0,"fate":"ok","ms":5.0}\n')]
+        job = a_job("late", total=1, task="work")
+        await service.store.create_job(job, blocks)
+        live = service.dispatcher.submitted(job)
+        await asyncio.sleep(1.0)
+        assert live.loading
+        await service.dispatcher.cancel(live)
+        assert live.job.status.finished
+        await asyncio.sleep(60.0)
+        assert not cache._readers
+
+    scheduled(story, Slow())
