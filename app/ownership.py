@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.domain.errors import ServiceError
+from app.stores.names import make_directory
 
 
 @contextmanager
 def owned(directory: Path) -> Iterator[None]:
     """Hold the data directory; ServiceError if another process does."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     with (directory / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,6 +18,7 @@ from pathlib import Path
 from app.domain.errors import ServiceError, StorageFull
 from app.stores import housekeeping, payloads
 from app.stores.directory import files_in
+from app.stores.names import sync_directory
 
 DATABASE = "millpond.sqlite"
 
@@ -41,7 +42,7 @@ def back_up(source: Path, target: Path) -> int:
         _copy_payloads(source, part)
         _flush(part)
         part.replace(target)
-        payloads.sync_directory(target.parent)
+        sync_directory(target.parent)
     except (OSError, sqlite3.Error) as error:
         raise StorageFull(f"The backup could not be written to {target}: {error}.") from error
     finally:
@@ -90,5 +91,5 @@ def _flush(directory: Path) -> None:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         else:
-            payloads.sync_directory(path)
-    payloads.sync_directory(directory)
+            sync_directory(path)
+    sync_directory(directory)

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from app.domain.errors import ServiceError
+from app.stores.names import put, sync_directory
 
 LINES_MIN = 1_000
 """A smaller file is not looked through for lines that can go."""
@@ -53,6 +54,7 @@ class EndedSessions:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
+        sync_directory(self._path.parent)  # it may be new
 
     def _rewrite(self, now: datetime) -> None:
         """The file as it would be had it been written now."""
@@ -61,7 +63,7 @@ class EndedSessions:
             new.writelines(f"{until} {session}\n" for session, until in kept.items())
             new.flush()
             os.fsync(new.fileno())
-        Path(new.name).replace(self._path)
+        put(new.name, self._path)
         self._until, self._enough = kept, max(LINES_MIN, 2 * len(kept))
 
 

@@ -27,6 +27,7 @@ import msgspec
 
 from app.domain.caller import Key, Quota, Role
 from app.domain.errors import ServiceError, StorageUnavailable
+from app.stores.names import make_directory
 
 KEY_PREFIX = "millpond_"
 """So that a key is known for one wherever it turns up: by people, and by scanners that look for leaked ones."""
@@ -169,7 +170,7 @@ class KeyFile:
     def _changing(self) -> Iterator[_Content]:
         """What is in the file, if there is one, while nobody else changes it."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(self._path.parent)
             directory = os.open(self._path.parent, os.O_RDONLY)
         except OSError as error:
             raise ServiceError(f"{self._path.parent}: {error.strerror}.") from None

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.domain.errors import ServiceError
+from app.stores.names import sync_directory
 
 Durability = Literal["process", "power"]
 Columns = tuple[bytes, int | None, int | None, int | None]
@@ -281,12 +282,3 @@ def _checksum(text: bytes) -> int:
 def _tell(connection: sqlite3.Connection, statement: str, rows: Iterable[tuple[int, int | None]]) -> None:
     if rows := list(rows):
         connection.executemany(statement, rows)
-
-
-def sync_directory(directory: Path) -> None:
-    """Wait until the names in it are on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from app.domain.errors import ServiceError
+from app.stores.names import put
 
 
 def kept_secret(path: Path, size: int) -> bytes:
@@ -20,7 +21,7 @@ def kept_secret(path: Path, size: int) -> bytes:
             new.write(secret)
             new.flush()
             os.fsync(new.fileno())
-        Path(new.name).replace(path)
+        put(new.name, path)
     except OSError as error:
         raise ServiceError(f"{path}: {error.strerror}.") from error
     return secret
