@@ -111,6 +111,10 @@ class FairShare(Generic[K]):
         """Which part of all worker time the party is due, as long as the same parties want some."""
         return self._weights[party] / self._weight
 
+    def part_of_another(self, weight: float) -> float:
+        """The same, of who is not here, had it joined them."""
+        return weight / (self._weight + weight)
+
     def _push(self, party: K, place: int | None = None) -> None:
         if party in self._serials:
             del self._by_serial[self._serials[party]]

@@ -4,6 +4,7 @@ A token bucket: a token comes every 1/rate seconds, and each start takes one.  I
 does not end in a storm: in any `t` seconds at most `rate * (t + BURST_SECONDS)` items start, or one more.
 """
 
+import math
 from typing import Literal
 
 from app.domain.chunking import ITEMS_MAX
@@ -21,14 +22,14 @@ class Bucket:
     """Tokens for starts; times are monotonic seconds."""
 
     def __init__(self, per_second: float, now: float) -> None:
-        self._per_second = per_second
+        self.per_second = per_second
         self._most = max(1.0, per_second * BURST_SECONDS)
         self._tokens = self._most
         self._at = now
 
     def tokens(self, now: float) -> int:
         """How many items may start now."""
-        self._tokens = min(self._most, self._tokens + (now - self._at) * self._per_second)
+        self._tokens = min(self._most, self._tokens + (now - self._at) * self.per_second)
         self._at = now
         return int(self._tokens + _ROUNDING)
 
@@ -44,8 +45,8 @@ class Bucket:
         """When it is worth to look again; 0 if there is a token."""
         if self.tokens(now) >= 1:
             return 0.0
-        wanted = min(self._most, max(1.0, self._per_second * GRAIN_SECONDS))
-        return (wanted - self._tokens) / self._per_second
+        wanted = min(self._most, max(1.0, self.per_second * GRAIN_SECONDS))
+        return (wanted - self._tokens) / self.per_second
 
 
 class Throttle:
@@ -66,6 +67,13 @@ class Throttle:
         if self.openings(now) == 0:
             return 0
         return ITEMS_MAX if self._bucket is None else self._bucket.tokens(now)
+
+    def places(self, seconds_per_item: float | None) -> float:
+        """How many items its jobs can have run side by side, if one takes so long."""
+        most = math.inf if self._max_concurrency is None else float(self._max_concurrency)
+        if self._bucket is None or seconds_per_item is None:
+            return most
+        return min(most, self._bucket.per_second * seconds_per_item)
 
     def limit(self, now: float) -> Limit | None:
         """Which limit is reached."""

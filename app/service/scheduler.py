@@ -56,6 +56,7 @@ class Scheduler:
         """`resume` finds out which items of a job of before the restart wait; `on_change` hears of jobs that, by
         themselves, have come to want a worker.
         """
+        self._engine = engine
         self._shares: dict[str, FairShare[LiveJob]] = {pool: FairShare() for pool in engine.pools()}
         self._company: Company[LiveJob] = Company(engine.pools(), engine.recall, engine.taken)
         self._clock = clock
@@ -138,10 +139,16 @@ class Scheduler:
         """Where the job stands among those that want a worker; None if it wants none now."""
         return self._standings.of(live)
 
-    def part(self, live: LiveJob) -> float | None:
-        """Which part of its pool's worker time the job is due; None if it wants none now."""
+    def part(self, live: LiveJob) -> float:
+        """Which part of its pool's worker time the job, which has begun, is due and can make use of.
+
+        While it is at a limit of its own it wants none; that it soon does again is reckoned with.
+        """
         share = self._shares[live.pool]
-        return share.part(live) if live in share else None
+        due = share.part(live) if live in share else share.part_of_another(_weight(live))
+        places = max(1, self._engine.size(live.pool)) * live.concurrency
+        usable = min(live.job.options.max_in_flight or places, self._throttles.places(live))
+        return min(due, usable / places)
 
     def queue_position(self, live: LiveJob) -> int | None:
         """How many jobs are served before the first item of this one; None once it has started, or wants nothing."""

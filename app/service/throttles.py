@@ -5,6 +5,7 @@ order of fair sharing.  An end of an item, or a timer at the moment of the next 
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +62,11 @@ class Throttles:
         limited = self._of(live)
         assert limited is not None
         return limited.throttle.limit(self._clock.monotonic())
+
+    def places(self, live: LiveJob) -> float:
+        """How many of its items its task's limits let run side by side."""
+        limited = self._of(live)
+        return math.inf if limited is None else limited.throttle.places(live.chunker.seconds_per_item)
 
     def wait(self, live: LiveJob) -> None:
         """The job waits until its task may start something."""
