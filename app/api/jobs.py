@@ -61,7 +61,7 @@ IDEMPOTENCY_KEY = header(
     "Idempotency-Key", "the same key and content are the same job", type="string", maxLength=255
 )
 _SUBMISSION = {
-    FURTHER: r"params|param\..+",
+    FURTHER: {"params": "params", "param.NAME": r"param\..+"},
     "parameters": [
         *option_parameters(),
         _PREFER,

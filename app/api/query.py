@@ -21,7 +21,7 @@ from app.api.arguments import Called
 from app.domain.errors import Fault, Invalid, Malformed, shown
 
 FURTHER = "x-further-parameters"
-"""Where a route says in OpenAPI which parameters it takes that have no name of their own: a pattern of their names."""
+"""Where a route says in OpenAPI which further parameters it takes: a pattern of names, by how a reader is told them."""
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -62,11 +62,13 @@ class Exact(APIRoute):
         described = [field.alias for field in _declared(self)] + [
             parameter["name"] for parameter in told.get("parameters", []) if parameter["in"] == "query"
         ]
-        further = re.compile(told[FURTHER]) if FURTHER in told else None
+        told_further = told.get(FURTHER, {})
+        further = re.compile("|".join(told_further.values())) if told_further else None
+        known = [*described, *told_further]
 
         def handle_exactly(request: Request) -> Coroutine[Any, Any, Response]:
             if request.scope["query_string"]:
-                _check([name for name, _ in pairs(request)], described, further)
+                _check([name for name, _ in pairs(request)], known, further)
             return call(request)
 
         return handle_exactly

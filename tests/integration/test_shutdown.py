@@ -251,6 +251,19 @@ def test_a_data_directory_has_one_owner(server: Server) -> None:
         assert api.get("/readyz").status_code == 200
 
 
+def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """In a line, with who cannot and why: most often it is a folder mounted into a container."""
+    (tmp_path / "file").touch()
+
+    status, said = refused(tmp_path / "file")
+
+    assert status == 2
+    assert (
+        said
+        == f"MILLPOND_DATA_DIR={tmp_path / 'file'}: user {os.geteuid()} can keep nothing there: File exists\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

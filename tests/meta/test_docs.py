@@ -136,9 +136,14 @@ def test_a_copy_is_made_and_checked_as_the_page_on_durability_says(server: Serve
 
 
 def test_the_client_of_the_guide_for_users_of_the_pool_is_one(server: Server, tmp_path: Path) -> None:
-    """docs/pool.md: its program prints what it says; outcomes go on where they were read, and a failure is raised."""
+    """docs/pool.md: it prints what it says, goes on where it read, sends many at once, and raises what is told."""
     more = """
 print(len(list(outcomes(submit("square", range(10)), after=7))))
+print(sum(imap("square", range(2500))), len(list(lines(range(2500)))))
+try:
+    submit("sqtr", [])
+except RuntimeError as error:
+    print(error)
 print(next(imap("sqrt", ["x"])))
 """
     program = blocks("docs/pool.md", "python")[0].replace("http://localhost:8000", server.url) + more
@@ -147,7 +152,10 @@ print(next(imap("sqrt", ["x"])))
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
 
-    assert ran.stdout == f"{re.findall(r'# (.+)', program)[-1]}\n3\n"
+    shown, outcomes, many, refused = ran.stdout.splitlines()
+    assert shown == re.findall(r"# (.+)", program)[-1]
+    assert (outcomes, many) == ("3", f"{sum(number**2 for number in range(2500))} 3")
+    assert refused.startswith("No task is called 'sqtr'")
     assert ran.stderr.splitlines()[-1].startswith("RuntimeError: item 0: x: Input should be a valid number")
 
 
