@@ -25,6 +25,7 @@ from bench.report import recorded, table
 from bench.server import ROOT, Server
 from bench.squares import check, json_array, json_lines
 from bench.workloads import WORKLOADS
+from workers import light, report
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -136,6 +137,16 @@ def test_every_stage_of_a_profile_is_gone_through(module: ModuleType, items: int
     stages = [stage for _, stage, _ in rows]
     ways = ["send to a worker, and read there", "send to the loop, and read there", "store: append results"]
     assert [stage for stage in stages if stage in ways] == ways
+
+
+def test_squares_that_take_long_are_profiled_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine one in many takes a millisecond and is told by itself; here each is long enough for that."""
+    for module in (light, report):
+        monkeypatch.setattr(module, "SHOWN_SECONDS", 0.0)
+
+    rows = profile.profile(600, runs=1).rows  # each result is looked into
+
+    assert "run and encode" in [stage for _, stage, _ in rows]
 
 
 def test_what_is_stored_compressed_comes_back_and_is_told_beside_what_is_stored_as_it_is() -> None:
