@@ -8,17 +8,19 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from bench.server import Server
 from tests.crash.readers import Reader, Reading, events, follow
 from tests.integration.answers import Document, a_picture
-from tests.waiting import eventually
+from tests.waiting import eventually_moving
+
+T = TypeVar("T")
 
 END_SECONDS_MAX = 180.0
-"""The service dies meanwhile, and on a busy machine it starts slowly: a job may need several lives."""
+"""After the last death: as long as there are more, a busy machine decides how much is done between two of them."""
 RESEND_SECONDS = 0.1
 VIEWS: dict[str, Reading] = {
     "completion": follow(""),
@@ -52,6 +54,7 @@ class Ledger:
     lock: threading.Lock = field(default_factory=threading.Lock)
     promises: list[Promise] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
+    deaths: int = 0
     resent: int = 0
     flaws: list[str] = field(default_factory=list)
 
@@ -173,7 +176,7 @@ class Caller(threading.Thread):
             assert answer.is_success, f"{method} {url}: {answer.status_code} {answer.text[:300]}"
             return answer.json() if answer.content else {"done": True}
 
-        return eventually(send, END_SECONDS_MAX, f"{method} {url}", RESEND_SECONDS)
+        return self._after_the_last_death(send, f"an answer to {method} {url}")
 
     def _end_and_delete(self, promise: Promise) -> None:
         """Once it has ended; 404 is what a lost answer leads to."""
@@ -191,7 +194,10 @@ class Caller(threading.Thread):
             except httpx.TransportError:
                 return False
 
-        eventually(deleted, END_SECONDS_MAX, f"the end of {promise.id}", RESEND_SECONDS)
+        self._after_the_last_death(deleted, f"the end of {promise.id}")
+
+    def _after_the_last_death(self, look: Callable[[], T | None], what: str) -> T:
+        return eventually_moving(look, lambda: self._ledger.deaths, END_SECONDS_MAX, what, RESEND_SECONDS)
 
 
 def check_kept(api: httpx.Client, promise: Promise) -> None:

@@ -8,7 +8,7 @@ import httpx
 
 from bench.server import Server
 from tests.integration.answers import events_of
-from tests.waiting import eventually
+from tests.waiting import eventually_moving
 
 RETURN_SECONDS, RETURN_SECONDS_MAX = 0.1, 30.0
 """How soon one comes back, again and again, and how long it may take until there is a service."""
@@ -91,8 +91,9 @@ class Reader(threading.Thread):
     def run(self) -> None:
         try:
             with self._server.client() as client:
-                eventually(
+                eventually_moving(
                     lambda: self._connection(client),
+                    lambda: self.begun,
                     10 * RETURN_SECONDS_MAX,
                     "the end of the stream",
                     RETURN_SECONDS,
@@ -101,9 +102,10 @@ class Reader(threading.Thread):
             self.failure = error
 
     def result(self, seconds: float) -> list[bytes]:
-        """Every line, in the order they came."""
-        self.join(seconds)
-        assert not self.is_alive(), "the reader has not come to an end"
+        """Every line, in the order they came; an AssertionError if none and no connection has come for so long."""
+        eventually_moving(
+            lambda: not self.is_alive(), lambda: (len(self.lines), self.begun), seconds, "the reader's end"
+        )
         if self.failure is not None:
             raise self.failure
         return self.lines

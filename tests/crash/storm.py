@@ -124,6 +124,7 @@ class Storm:
         else:
             came = True
         self.deaths[moment if came else "random"] += 1
+        self.ledger.deaths += 1
 
     def _await_ready(self, moment: str) -> bool:
         """Start; whether it lived to be ready."""

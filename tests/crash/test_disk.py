@@ -1,10 +1,12 @@
 """A disk that is full, fails or is held by somebody else: nothing that was accepted is lost, and all goes on again."""
 
 import errno
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import pytest
@@ -26,8 +28,11 @@ from tests.integration.answers import (
     ran,
     submitted,
 )
-from tests.waiting import eventually
+from tests.waiting import eventually_moving
 
+T = TypeVar("T")
+
+TASKS = {"tasks": f"{SETTINGS['tasks']},tests.crash.gated"}
 ITEMS = 2_000
 SECONDS_MAX = 20
 
@@ -46,7 +51,7 @@ def harmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Se
     monkeypatch.setenv("HARM_DISK", str(tmp_path / "fault"))
     server = Server(
         tmp_path / "data",
-        {f"MILLPOND_{name.upper()}": value for name, value in SETTINGS.items()},
+        {f"MILLPOND_{name.upper()}": value for name, value in (SETTINGS | TASKS).items()},
         "tests.harm",
     )
     server.start()
@@ -60,13 +65,31 @@ def harmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Se
     assert verify(tmp_path / "data").problems == []
 
 
-def a_running_job(api: httpx.Client) -> Document:
-    """A job of items that take a millisecond or so, with some results."""
-    items = "".join(f"{0.001 + number * 1e-9!r}\n" for number in range(ITEMS)).encode()
-    url = "/v1/jobs?task=sleep_for"
-    job = document_of(api.post(url, content=items, headers=JSONL).raise_for_status())
-    eventually(lambda: counts(api, job)["succeeded"] > 50, SECONDS_MAX, "some results")
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """Not there yet."""
+    return tmp_path / "gate"
+
+
+def a_running_job(api: httpx.Client, gate: Path) -> Document:
+    """A job of items that take a millisecond or so, with some results; the last waits until `gate` is there."""
+    items = "".join(f"{0.001 + number * 1e-9!r}\n" for number in range(ITEMS - 1))
+    last = json.dumps({"seconds": 0.001, "path": str(gate)})
+    url = "/v1/jobs?task=sleep_until"
+    job = document_of(api.post(url, content=f"{items}{last}".encode(), headers=JSONL).raise_for_status())
+    moving(api, job, lambda: counts(api, job)["succeeded"] > 50, "some results")
     return job
+
+
+def trouble(api: httpx.Client, job: Document, gate: Path) -> Document:
+    """What the job says of it, now that the disk fails: at the latest when the last item cannot be stored."""
+    gate.touch()
+    return moving(api, job, lambda: paused(api, job), "the trouble is told")
+
+
+def moving(api: httpx.Client, job: Document, look: Callable[[], T | None], what: str) -> T:
+    """What `look` finds, however long that takes as long as the job moves."""
+    return eventually_moving(look, lambda: counts(api, job), SECONDS_MAX, what)
 
 
 def counts(api: httpx.Client, job: Document) -> dict[str, int]:
@@ -83,17 +106,17 @@ def paused(api: httpx.Client, job: Document) -> Document | None:
 
 @pytest.mark.parametrize(("error", "status", "code"), KINDS)
 def test_work_pauses_while_the_disk_fails_and_goes_on_by_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, status: int, code: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Path, error: int, status: int, code: str
 ) -> None:
     """New jobs are refused with the reason, old ones tell it and can be read; nothing is lost or repeated."""
     with harmed(tmp_path, monkeypatch) as (server, fault), client(server) as api:
-        job = a_running_job(api)
+        job = a_running_job(api, gate)
         readers = [
             Reader(server, job["id"], reading)
             for reading in (follow(""), follow("&order=index"), events("include=results"))
         ]
         with fault.lasting(error):
-            told = eventually(lambda: paused(api, job), SECONDS_MAX, "the trouble is told")
+            told = trouble(api, job, gate)
             assert told["type"] == f"/problems/{code}"
             before = counts(api, job)
             answer = api.post("/v1/jobs", content=b"not even read")
@@ -118,14 +141,14 @@ def test_work_pauses_while_the_disk_fails_and_goes_on_by_itself(
 
 
 def test_a_service_that_is_killed_while_its_disk_fails_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Path
 ) -> None:
     """What it could not store runs again."""
     with harmed(tmp_path, monkeypatch) as (server, fault):
         with client(server) as api:
-            job = a_running_job(api)
+            job = a_running_job(api, gate)
             with fault.lasting(errno.EIO):
-                eventually(lambda: paused(api, job), SECONDS_MAX, "the trouble is told")
+                trouble(api, job, gate)
                 before = api.get(job["links"]["results"]).content
                 server.kill()
         server.start()
@@ -137,13 +160,13 @@ def test_a_service_that_is_killed_while_its_disk_fails_loses_nothing(
 
 
 def test_a_cancel_that_cannot_be_stored_says_so_and_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Path
 ) -> None:
     """503 after a while; once the disk is well again the job is cancelled."""
     with harmed(tmp_path, monkeypatch) as (server, fault), client(server) as api:
-        job = a_running_job(api)
+        job = a_running_job(api, gate)
         with fault.lasting(errno.EIO):
-            eventually(lambda: paused(api, job), SECONDS_MAX, "the trouble is told")
+            trouble(api, job, gate)
             told = problem_of(api.post(job["links"]["cancel"]), 503)
             assert "not stored yet" in told["detail"]
 
@@ -151,14 +174,14 @@ def test_a_cancel_that_cannot_be_stored_says_so_and_holds(
 
 
 def test_a_database_that_somebody_holds_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Path
 ) -> None:
     """As with a disk that fails; reading goes on."""
     with harmed(tmp_path, monkeypatch) as (server, _), client(server) as api:
-        job = a_running_job(api)
+        job = a_running_job(api, gate)
         with closing(sqlite3.connect(tmp_path / "data" / "millpond.sqlite", timeout=20)) as other:
             other.execute("BEGIN IMMEDIATE")
-            told = eventually(lambda: paused(api, job), SECONDS_MAX, "the trouble is told")
+            told = trouble(api, job, gate)
             other.execute("ROLLBACK")
 
         assert "locked" in told["detail"]
@@ -175,17 +198,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_full_disk_holds_work_up_until_there_is_space(small_disk: Path, killed: bool) -> None:
+def test_a_full_disk_holds_work_up_until_there_is_space(small_disk: Path, gate: Path, killed: bool) -> None:
     """Jobs, JSON lines and files are answered 507, and leave nothing; also across a SIGKILL nothing is lost."""
-    settings = {f"MILLPOND_{name.upper()}": value for name, value in SETTINGS.items()}
+    settings = {f"MILLPOND_{name.upper()}": value for name, value in (SETTINGS | TASKS).items()}
     server = Server(small_disk / "data", settings)
     server.start()
     ballast = small_disk / "ballast"
     try:
         with client(server) as api:
-            job = a_running_job(api)
+            job = a_running_job(api, gate)
             fill(ballast)
-            eventually(lambda: paused(api, job), SECONDS_MAX, "the trouble is told")
+            trouble(api, job, gate)
             before = api.get(job["links"]["results"]).content
             for answer in (
                 api.post("/v1/jobs", json={"task": "square", "items": [1]}),
@@ -213,7 +236,7 @@ def test_a_full_disk_holds_work_up_until_there_is_space(small_disk: Path, killed
 
 def test_a_file_that_does_not_fit_leaves_nothing(small_disk: Path) -> None:
     """Neither uploaded whole, nor made by a task; the reason is told."""
-    settings = {f"MILLPOND_{name.upper()}": value for name, value in SETTINGS.items()}
+    settings = {f"MILLPOND_{name.upper()}": value for name, value in (SETTINGS | TASKS).items()}
     server = Server(small_disk / "data", settings)
     server.start()
     try:
