@@ -84,6 +84,11 @@ class Caller:
     def __repr__(self) -> str:
         return f"Caller({self._name}, {self._job_id}, {self._last}, {self._read})"
 
+    @property
+    def job_id(self) -> str | None:
+        """What it was told; of several, what it went on with."""
+        return self._job_id
+
     async def run(self, life: "Life") -> None:
         """Go on where the last life of the service ended."""
         if self._over:

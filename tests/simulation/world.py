@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from app.domain.errors import ServiceError
+from app.domain.job import Job
 from app.service.admission import Limits
 from app.service.appending import Appending
 from app.service.control import Control
@@ -70,9 +71,14 @@ class World:
                 Life(self).live(last=number == lives)
                 hold(not self.violations, "nothing unforeseen happens", *self.violations)
         for job in self.store.jobs():
-            hold(job.status.finished, "every job comes to an end", job)
+            hold(job.status.finished or self.is_nobodys(job), "every job comes to an end", job)
         hold(not self.store.uploads(), "a broken upload leaves nothing", self.store.uploads())
         return self
+
+    def is_nobodys(self, job: Job) -> bool:
+        """Whether it is open, and done, and no caller's: its answer was lost, or its key forgotten and used anew."""
+        known = {caller.job_id for caller in self.callers}
+        return not job.sealed and job.counts.done == job.counts.total and job.id not in known
 
 
 class Life:
@@ -148,8 +154,11 @@ class Life:
     async def _settle(self) -> None:
         """Jobs whose submission was answered to nobody also come to an end."""
         deadline = self._loop.time() + END_SECONDS_MAX
-        while self.dispatcher.live and self._loop.time() < deadline:
+        while self._unsettled() and self._loop.time() < deadline:
             await self.dispatcher.bell.wait(self.dispatcher.bell.rings, 10.0)
+
+    def _unsettled(self) -> bool:
+        return not all(self._world.is_nobodys(live.job) for live in self.dispatcher.live.values())
 
     async def _weather(self) -> None:
         """What happens to the service from outside."""
