@@ -16,6 +16,6 @@ _untrack.restype = None
 
 
 def overlooked(thing: T) -> T:
-    """The same object, which is never to be part of a circle that nothing else knows."""
+    """The same object, which is never to be part of a circle that nothing else knows (ADR 12)."""
     _untrack(thing)
     return thing
