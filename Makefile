@@ -13,6 +13,7 @@ help: ## this list
 install: .venv/installed ## a locked .venv, by uv where there is one, else pip
 
 .venv/installed: pyproject.toml uv.lock requirements-dev.lock
+	@echo "installing the locked versions into .venv: once, and it may take minutes"
 ifdef UV
 	$(UV) sync --quiet --locked
 else
