@@ -30,7 +30,7 @@ class Exact(APIRoute):
     """A route that refuses parameters it does not know, and makes its own answer.
 
     OpenAPI knows it by the name of its function.  Until somebody asks for it, or for what describes it, only what it
-    takes to find it is there: to read all signatures takes a third of what is imported to serve.
+    takes to find it is there: to read all signatures at the start would delay that.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
