@@ -254,8 +254,13 @@ class Pool:
             self._loop.call_later(EXIT_REPORT_SECONDS_MAX, self._ended_unseen, worker)
             worker.signal(signal.SIGKILL)
             if not worker.slot.unused:  # else its end will tell if another may be forked yet
-                self._fork_missing()
-                self._listener.room()
+                # Not before: the zygote would fork first, and tell of the end later.
+                worker.when_gone(self._succeed)
+
+    def _succeed(self) -> None:
+        """One is gone; how it ended will be told."""
+        self._fork_missing()
+        self._listener.room()
 
     def _take(self, worker: Worker) -> None:
         slot = worker.slot

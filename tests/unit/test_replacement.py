@@ -28,7 +28,7 @@ async def _until_idle(driver: Driver) -> list[int]:
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV"])
 def test_another_is_asked_for_before_anybody_knows_how_the_worker_ended(name: str) -> None:
-    """That its socket has ended is enough, while who could tell of its end does not even run."""
+    """That it is gone is enough, while who could tell of its end does not even run."""
 
     async def story() -> None:
         async with asyncio.timeout(SECONDS_MAX), driving(Driver) as driver:
