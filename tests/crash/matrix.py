@@ -14,6 +14,7 @@ from bench.server import Server
 
 Document = dict[str, Any]
 
+DATA_DIR = "MILLPOND_DATA_DIR"
 WHOLE_SECONDS_MAX = 1.0
 CLEAN_SECONDS_MAX = 2.0
 JOB_SECONDS_MAX = 40.0
@@ -82,10 +83,10 @@ class Watched:
     def is_clean(self) -> bool:
         """Whether its processes are the zygote and the workers, and nothing else."""
         zygote = self.zygote()
-        # By their command line, which names the data directory: who has lost its parent is nobody's child.
-        named = psutil.process_iter(["cmdline"])
+        # By their environment, which names the data directory: who has lost its parent is nobody's child.
+        named = psutil.process_iter(["environ"])
         data = str(self.server.data)
-        found = [process for process in named if any(data in word for word in process.info["cmdline"] or ())]
+        found = [process for process in named if (process.info["environ"] or {}).get(DATA_DIR) == data]
         ours = {process.pid for process in found if _lives(process)} - {self.server.pid}
         return zygote is not None and ours == {zygote.pid, *self.workers()}
 
