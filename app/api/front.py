@@ -16,7 +16,7 @@ from app.api.streaming import App, Message, Receive, Scope, Send
 from app.api.traffic import Traffic
 
 _FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
-_PROXIES = "127.0.0.1,::1"
+PROXIES = "127.0.0.1,::1"
 """Who is believed for whom it forwards, unless `FORWARDED_ALLOW_IPS` says otherwise; both are uvicorn's."""
 
 
@@ -59,7 +59,7 @@ def entrance(app: FastAPI) -> App:
     """
     layers = app.middleware_stack
     assert layers is not None, "an application that is complete"
-    proxies = os.environ.get("FORWARDED_ALLOW_IPS", _PROXIES)
+    proxies = os.environ.get("FORWARDED_ALLOW_IPS", PROXIES)
     forwarded: Any = ProxyHeadersMiddleware(layers, proxies)  # type: ignore[arg-type]  # it is as strict as ASGI
 
     def enter(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
