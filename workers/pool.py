@@ -232,7 +232,7 @@ class Pool:
                 self._fork(pool)
 
     def _staying(self, pool: str) -> list[Worker]:
-        return [w for w in self._workers.values() if w.pool == pool and w.reading and not w.slot.leaving]
+        return [w for w in self._workers.values() if w.pool == pool and not w.slot.leaving]
 
     def _fork(self, pool: str) -> None:
         worker_id = self._free_ids.popleft()
@@ -253,14 +253,6 @@ class Pool:
             # The zygote has the last word on how it ended; this is only the first to be heard.
             self._loop.call_later(EXIT_REPORT_SECONDS_MAX, self._ended_unseen, worker)
             worker.signal(signal.SIGKILL)
-            if not worker.slot.unused:  # else its end will tell if another may be forked yet
-                # Not before: the zygote would fork first, and tell of the end later.
-                worker.when_gone(self._succeed)
-
-    def _succeed(self) -> None:
-        """One is gone; how it ended will be told."""
-        self._fork_missing()
-        self._listener.room()
 
     def _take(self, worker: Worker) -> None:
         slot = worker.slot

@@ -92,11 +92,6 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
-    def when_gone(self, do: Callable[[], object]) -> None:
-        """Call this once the process has ended, and can be reaped; never, if it is not known to run yet."""
-        if self._pidfd is not None:
-            self._loop.add_reader(self._pidfd, self._on_gone, do)
-
     def end_group(self) -> None:
         """End what its tasks have started; the zygote does so, unless it is gone itself."""
         if self.slot.pid is not None:
@@ -150,14 +145,8 @@ class Worker:
         self._connection.close()
         self.box.close()
         if self._pidfd is not None:
-            self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = None
-
-    def _on_gone(self, do: Callable[[], object]) -> None:
-        assert self._pidfd is not None
-        self._loop.remove_reader(self._pidfd)
-        do()
 
     def _on_writable(self) -> None:
         self._flush()

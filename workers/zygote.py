@@ -81,7 +81,6 @@ class Zygote:
                         self._leave()
                     else:
                         message, (connection_fd, recorder_fd) = request
-                        self._reap()  # whose place this is for: word of that end has been waited for longer
                         self._fork(message["fork"], connection_fd, recorder_fd)
 
     def _fork(self, worker_id: int, connection_fd: int, recorder_fd: int) -> None:

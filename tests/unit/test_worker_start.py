@@ -1,11 +1,7 @@
-"""A worker that is gone is replaced at once, and another is soon there."""
+"""A worker is soon there."""
 
 import asyncio
-import signal
 from pathlib import Path
-
-import psutil
-import pytest
 
 from bench.pool_driver import CPU, Driver, driving
 from bench.scale import WORKERS
@@ -24,31 +20,6 @@ async def _until_idle(driver: Driver) -> list[int]:
         if len(pids) == len(workers) == WORKERS:
             return pids
         await asyncio.sleep(LOOK_SECONDS)
-
-
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV"])
-def test_another_is_asked_for_before_anybody_knows_how_the_worker_ended(name: str) -> None:
-    """That it is gone is enough, while who could tell of its end does not even run."""
-
-    async def story() -> None:
-        async with asyncio.timeout(SECONDS_MAX), driving(Driver) as driver:
-            await driver.map("square", b"2\n" * 2 * WORKERS, 2 * WORKERS)
-            pid, *_ = await _until_idle(driver)
-            worker = psutil.Process(pid)
-            zygote = worker.parent()
-            assert zygote is not None
-            zygote.suspend()
-            try:
-                worker.send_signal(signal.Signals[name])
-                while "starting" not in [view.state for view in driver.pool.workers(CPU)]:  # noqa: ASYNC110 -- nobody tells
-                    await asyncio.sleep(LOOK_SECONDS)
-                assert driver.pool.restarts(CPU) == 0
-            finally:
-                zygote.resume()
-            assert pid not in await _until_idle(driver)
-            assert driver.pool.restarts(CPU) == 1
-
-    asyncio.run(story())
 
 
 def test_a_worker_touches_little_memory_until_its_first_results() -> None:
