@@ -154,12 +154,12 @@ class TaskSpec:
                     f"task {name!r}: parameter {str(parameter)!r} has no name to pass it by;"
                     " use plain named parameters"
                 )
-        hints = get_type_hints(function, include_extras=True)
         fields: dict[str, Any] = {}
-        for key, parameter in parameters.items():
-            hint = hints.get(key, Any)
-            fields[key] = hint if parameter.default is inspect.Parameter.empty else NotRequired[hint]
         try:
+            hints = get_type_hints(function, include_extras=True)
+            for key, parameter in parameters.items():
+                hint = hints.get(key, Any)
+                fields[key] = hint if parameter.default is inspect.Parameter.empty else NotRequired[hint]
             members = _typed_dict(name, fields)
             arguments = TypeAdapter[dict[str, Any]](members)
             output = _output_adapter(hints.get("return", Any))

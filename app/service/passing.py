@@ -13,6 +13,7 @@ from typing import NoReturn, TypeVar
 
 import msgspec
 
+from app.domain.not_json import CUT
 from app.service.slices import CLOSING, NotJSON, Slice, next_slice, said
 from app.service.window import Window
 
@@ -21,7 +22,6 @@ NUMBER_BYTES_MAX = 1 << 20
 DEPTH_MAX = 900
 """About what the decoder follows, which is used for what ends within a slice."""
 _WORTH_A_PAUSE_BYTES = 1 << 10
-_CUT = "Input data was truncated"
 _DEEP = "maximum recursion depth exceeded while deserializing an object"
 _WHITE = re.compile(rb"[ \t\r\n]*+")
 _SCALAR = re.compile(rb"[0-9.eE+-]++|[a-z]*+")
@@ -174,7 +174,7 @@ class Passage:
     def _refuse(self, before: bytes) -> NoReturn:
         """Say what a decoder says of what comes next, after these bytes."""
         self._check(before, self._window.head(_ESCAPE_BYTES_MAX))
-        raise NotJSON(_CUT, None)
+        raise NotJSON(CUT, None)
 
     def _check(self, before: bytes, text: bytes) -> None:
         """NotJSON if what follows these bytes is wrong; but it may go on."""

@@ -36,6 +36,17 @@ def test_what_is_cut_off_or_broken_otherwise_is_called_that(text: bytes) -> None
     assert "surrogate" not in told(text)
 
 
+@pytest.mark.parametrize("text", [b"", b" \n"])
+def test_nothing_is_called_nothing(text: bytes) -> None:
+    """It was not cut off."""
+    assert told(text) == "it is empty"
+
+
+def test_a_word_without_quotes_is_told_of_them() -> None:
+    """To the parser it may be half of `false`."""
+    assert "double quotes" in told(b"four")
+
+
 def test_items_are_told_so() -> None:
     """The array of a submission names its place."""
     with pytest.raises(Malformed, match="a string has a lone surrogate"):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from workers import File
 from workers.files import BLOBS, Blobs
-from workers.task import TaskSpec, discover
+from workers.task import TaskDefinitionError, TaskSpec, discover, task
 from workers.tasks.aggregation import Figures, TableError, aggregate_csv
 from workers.tasks.numbers import echo, slow_square, sqrt, square
 from workers.tasks.simulation import BLOCK_SAMPLES, estimate_pi
@@ -290,3 +290,14 @@ def test_outputs_have_the_form_that_their_schema_says(
     output = specs[name].output
     value = run()
     assert output.validate_json(output.dump_json(value)) == value
+
+
+def test_a_task_whose_types_do_not_exist_is_named() -> None:
+    """Of many modules nobody would know which."""
+
+    @task
+    def odd(x: "Missing") -> int:  # type: ignore[name-defined]  # noqa: F821 -- that is what is tested
+        return 0
+
+    with pytest.raises(TaskDefinitionError, match="task 'odd': name 'Missing' is not defined"):
+        TaskSpec.of(odd)
