@@ -31,7 +31,7 @@ _ESCAPES = {rb"\u00%02x" % letter: b"%c" % letter for letter in b"sha-0123456789
 _STRIP_BYTES = 256 << 10
 _GLANCE_BYTES = 2 << 20
 """So much can be looked at whether it names anything at all, before it is cut."""
-_FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?:[^"]++|"(?!,"))*+"|[^",]*+))?,"error":')
+_FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?>(?:[^"]++|"(?!,"))*)"|[^",]*+))?,"error":')
 _HEAD = re.compile(rb'\{"index":\d+,(?P<keyed>"key":)?')
 _HEAD_BYTES = 4 << 10
 """Longer lines may have a long key, whose end the expression takes far longer to find."""

@@ -22,7 +22,7 @@ BLOCK_ITEMS, LARGE_BLOCK_BYTES = 16, 768 << 10
 PART_BYTES = 32 << 10
 LONG_BYTES = 4 << 10
 """Lines of so many bytes are looked at one by one."""
-_BLANK = re.compile(rb"^(?:[ \t\r]*+\n)++", re.MULTILINE)
+_BLANK = re.compile(rb"^(?>(?:[ \t\r]*+\n)+)", re.MULTILINE)
 _WHITE = (b"\n", b" ", b"\t", b"\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

@@ -26,8 +26,8 @@ _DEEP = "maximum recursion depth exceeded while deserializing an object"
 _WHITE = re.compile(rb"[ \t\r\n]*+")
 _SCALAR = re.compile(rb"[0-9.eE+-]++|[a-z]*+")
 _TEXT = re.compile(
-    rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u(?:[0-9A-Ca-cE-Fe-f][0-9A-Fa-f]{3}|[Dd][0-7][0-9A-Fa-f]{2}'
-    rb"|[Dd][89ABab][0-9A-Fa-f]{2}\\u[Dd][C-Fc-f][0-9A-Fa-f]{2})))*+"
+    rb'(?>(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u(?:[0-9A-Ca-cE-Fe-f][0-9A-Fa-f]{3}|[Dd][0-7][0-9A-Fa-f]{2}'
+    rb"|[Dd][89ABab][0-9A-Fa-f]{2}\\u[Dd][C-Fc-f][0-9A-Fa-f]{2})))*)"
 )
 _ESCAPE_BYTES_MAX = 12
 

@@ -28,11 +28,12 @@ _PLACE = re.compile(r" \(byte (\d+)\)$")
 
 def _elements() -> re.Pattern[bytes]:
     """As many elements as there are, each with its comma; of whatever is not nested deeper than this."""
-    string = rb'"(?:[^"\\]++|\\.)*+"'
-    inner = rb'(?:[^\[\]{}"]++|%b)*+' % string
+    # `(?>(?:…)*)` is `(?:…)*+`, which before Python 3.11.5 goes on where its last, failing turn was (gh-106052).
+    string = rb'"(?>(?:[^"\\]++|\\.)*)"'
+    inner = rb'(?>(?:[^\[\]{}"]++|%b)*)' % string
     for _ in range(6):
-        inner = rb'(?:[^\[\]{}"]++|%b|[\[{]%b[\]}])*+' % (string, inner)
-    return re.compile(rb'(?:(?:[^\[\]{}",]++|%b|[\[{]%b[\]}])*+,)*+' % (string, inner), re.DOTALL)
+        inner = rb'(?>(?:[^\[\]{}"]++|%b|[\[{]%b[\]}])*)' % (string, inner)
+    return re.compile(rb'(?>(?:(?>(?:[^\[\]{}",]++|%b|[\[{]%b[\]}])*),)*)' % (string, inner), re.DOTALL)
 
 
 _ELEMENTS = _elements()
