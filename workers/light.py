@@ -10,12 +10,10 @@ that runs that took long, and an interruption that is meant for the mark is mean
 
 import math
 import time
-from collections.abc import Callable
-from itertools import repeat
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
 
 from workers.blackbox import Recorder
 from workers.calling import PLAIN, Calls
@@ -31,6 +29,11 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class _Line(msgspec.Struct, gc=False):
+    index: int
+    output: Any
+
+
+class _KeyedLine(msgspec.Struct, gc=False):
     index: int
     key: Key
     output: Any
@@ -181,17 +184,22 @@ class Stretch:
     def _key(self) -> Key:
         return self._calls.key(self._here.index - self._start)
 
+    def _told(self, indexes: range) -> Iterable[_Line | _KeyedLine]:
+        """What is to be encoded of these items, which are those of all outputs."""
+        if not self._has_keys:
+            return map(_Line, indexes, self._outputs)
+        at = indexes.start - self._start
+        return map(_KeyedLine, indexes, map(self._calls.key, range(at, at + len(indexes))), self._outputs)
+
     def _lines(self) -> bytes | None:
         """The lines of all outputs; None if one of them has no form, or all are too much at once."""
         outputs, index = self._outputs, self._here.index
-        at = index - self._start
-        keys = map(self._calls.key, range(at, at + len(outputs))) if self._has_keys else repeat(UNSET)
         if float in self._kinds and not all(
             map(math.isfinite, outputs if len(self._kinds) == 1 else filter(_is_float, outputs))
         ):
             return None
         try:
-            lines = _encode_lines(list(map(_Line, range(index, index + len(outputs)), keys, outputs)))
+            lines = _encode_lines(list(self._told(range(index, index + len(outputs)))))
         except Exception:
             return None
         return lines if len(lines) <= LINE_BYTES_MAX else None
