@@ -12,8 +12,11 @@ from app.stores.memory import MemoryStore
 from tests.simulation.test_stories import SEEDS
 from tests.simulation.world import World
 
-SOONEST = {"items before the one that killed its worker are forgotten": 131}
-"""Which seed finds a mistake that few do: it is tried first, and should it not find it any more, all others are."""
+SOONEST = {
+    "items before the one that killed its worker are forgotten": 131,
+    "items of a chunk that was recalled run again": 8,
+}
+"""Which seed finds a mistake that few do, or that gives other stories no end: it is tried first, then all others."""
 
 
 Patch = Callable[[pytest.MonkeyPatch], None]
