@@ -8,6 +8,7 @@ done for many items together: before the first of them (`calls_of`), or when the
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from workers.describe import describe_exception
 from workers.files import File
+from workers.members import Form, form_of, keyed
 from workers.report import (
     DECODE_ERRORS,
     LINE_BYTES_MAX,
@@ -25,22 +27,21 @@ from workers.report import (
     Line,
     TooLarge,
     Work,
+    as_key,
     key_of,
     key_of_line,
 )
-from workers.task import EXACT, TaskSpec
+from workers.task import TaskSpec
 
 PLAIN = frozenset({int, bool, str, type(None)})
 """Types whose every value is written the same way whatever the task says it returns; finite floats are, too."""
 AHEAD_BYTES_MAX = 64 << 10
 """Of more items the values would all be in memory at once, and what is done between them matters less."""
 SETTLED_BITS, SETTLED_CHARS = 63, 256
+_KINDS_KEPT = 64
+"""Decoders that are kept for the next chunk."""
 
 _decode = msgspec.json.Decoder().decode
-_decode_lines = msgspec.json.Decoder().decode_lines
-_decode_exactly: Mapping[type, Callable[[bytes | bytearray], list[Any]]] = {
-    kind: msgspec.json.Decoder(kind).decode_lines for kind in EXACT
-}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -57,10 +58,15 @@ class Calls:
     """What the item of this argument is known by; asked for once that has run, and may have changed the argument."""
 
 
-def decoded(lines: bytes | bytearray, count: int, exact: type | None = None) -> list[Any] | None:
+@lru_cache(_KINDS_KEPT)
+def _lines_decoder(kind: Any) -> Callable[[bytes | bytearray], list[Any]]:
+    return msgspec.json.Decoder(kind).decode_lines
+
+
+def decoded(lines: bytes | bytearray, count: int, kind: Any = Any) -> list[Any] | None:
     """The items of so many lines; None if one of them is not JSON, or not of the type that all are to have."""
     try:
-        items: list[Any] = _decode_lines(lines) if exact is None else _decode_exactly[exact](lines)
+        items = _lines_decoder(kind)(lines)
     except DECODE_ERRORS:
         return None
     # An item may span lines, and blank ones are passed over: only if neither occurs are there as many.
@@ -79,6 +85,8 @@ def calls_of(work: Work) -> Callable[[slice], Calls | None] | None:
         return None
     if many and spec.exact and (exact := decoded(frame.body, frame.count, spec.exact)) is not None:
         return lambda part: Calls(spec.function, exact[part], our_frames=0)
+    if (form := form_of(spec, order.params, frame.body[0])) and (named := _named(form, work)):
+        return named
     if (items := decoded(frame.body, frame.count)) is None:
         return None
     bind = binder(spec, order.params)
@@ -97,6 +105,18 @@ def calls_of(work: Work) -> Callable[[slice], Calls | None] | None:
             return None
 
     return calls
+
+
+def _named(form: Form, work: Work) -> Callable[[slice], Calls] | None:
+    """The same, of items that are all of this form; None if one is not."""
+    frame, field = work.frame, work.order.key_field
+    arguments = decoded(frame.body, frame.count, form.kind)
+    if arguments is None:
+        return None
+    if field is None or (known := decoded(frame.body, frame.count, keyed(field))) is None:
+        return lambda part: Calls(form.function, arguments[part], our_frames=1)
+    keys = [as_key(item.key) for item in known]
+    return lambda part: Calls(form.function, arguments[part], our_frames=1, key=keys[part].__getitem__)
 
 
 def _by_name(function: Callable[..., Any]) -> Callable[[dict[str, Any]], Any]:

@@ -27,6 +27,7 @@ SETTLED_MAX = 1024
 """Outputs that wait to be encoded together."""
 Line = bytes | memoryview
 Key = str | int | float | bool | msgspec.UnsetType
+_KEYS = (str, int, float, bool)
 Output = bytes | int | float | str | None
 """As JSON, or a value that is settled (`workers.calling`)."""
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -247,8 +248,11 @@ def isinstance_safely(error: BaseException, types: tuple[type[BaseException], ..
 
 def key_of(item: object, key_field: str | None) -> Key:
     """What the item is known by: its member of this name, if that is a text, a number or a boolean."""
-    key = item.get(key_field) if type(item) is dict else None
-    return key if isinstance(key, str | int | float | bool) else msgspec.UNSET
+    return as_key(item.get(key_field)) if type(item) is dict else msgspec.UNSET
+
+
+def as_key(value: object) -> Key:
+    return value if isinstance(value, _KEYS) else msgspec.UNSET
 
 
 def key_of_line(line: Line, key_field: str | None) -> Key:
