@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
-from urllib.parse import parse_qsl
 
 from fastapi import Request, Response
 from fastapi.dependencies.utils import get_flat_params
@@ -17,8 +16,8 @@ from fastapi.params import Query
 from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
-from app.api.arguments import Called
-from app.domain.errors import Fault, Invalid, Malformed, shown
+from app.api.arguments import Called, pairs
+from app.domain.errors import Fault, Invalid, shown
 
 FURTHER = "x-further-parameters"
 """Where a route says in OpenAPI which further parameters it takes: a pattern of names, by how a reader is told them."""
@@ -77,17 +76,6 @@ class Exact(APIRoute):
 def _declared(route: APIRoute) -> list[Any]:
     """The fields of the signature that are parameters of the address."""
     return [field for field in get_flat_params(route.dependant) if isinstance(field.field_info, Query)]
-
-
-def pairs(request: Request) -> list[tuple[str, str]]:
-    """The parameters in their order; Malformed if they are not UTF-8."""
-    if not request.scope["query_string"]:
-        return []
-    try:
-        text = request.scope["query_string"].decode("ascii")
-        return parse_qsl(text, keep_blank_values=True, errors="strict")
-    except UnicodeDecodeError:
-        raise Malformed("The query string is not UTF-8, percent-encoded.") from None
 
 
 def refuse_twice(names: Sequence[str]) -> None:

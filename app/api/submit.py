@@ -15,6 +15,7 @@ from fastapi import Request
 from msgspec.structs import replace
 
 from app.api import body, query
+from app.api.arguments import pairs
 from app.api.context import Context
 from app.api.headers import header
 from app.api.multipart import Form, FormReader
@@ -69,7 +70,7 @@ async def _taken(
     await context.jobs.quotas.check()
     key = idempotency_key(request)
     media_type = (header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
-    options = {name: value for name, value in query.pairs(request) if name not in _FLAGS}
+    options = {name: value for name, value in pairs(request) if name not in _FLAGS}
     strict = Preferences.of(request).strict
     submission = _Submission(
         request, context, options, job_id, key, strict=strict, validate_only=validate_only
