@@ -1,7 +1,7 @@
 """Routes of open jobs: more items, and the seal after the last of them."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query, Request, Response
 from msgspec.structs import replace
 
 from app.api import body, models
-from app.api.context import Context, Ctx
+from app.api.context import ApiSettings, Context, Ctx
+from app.api.headers import header as header_of
 from app.api.jobs import AFTER_MAX, JobId, job_response
 from app.api.openapi import header, lines, problems, returns
 from app.api.preferences import Preferences
@@ -20,8 +21,8 @@ from app.domain.errors import Fault, Invalid, WrongMediaType
 from app.domain.item import Block
 from app.domain.job import Job
 from app.service.checking import Place
-from app.service.cutting import elements
-from app.service.intake import LineCutter
+from app.service.cutting import WHOLE_BYTES, elements
+from app.service.intake import LineCutter, split_array
 
 router = APIRouter(route_class=Exact, prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
@@ -87,22 +88,35 @@ async def _check(context: Context, job: Job, placed: Sequence[Placed]) -> None:
 async def _blocks(request: Request, context: Context) -> list[Placed]:
     """The items in the body, counted from 0."""
     settings = context.settings
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = (header_of(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
     if media_type not in {"", "application/json", *JSONL}:
         raise WrongMediaType("Items are sent as application/jsonl, or as application/json, an array.")
-    pieces = body.bounded(request, settings.max_body_bytes, "Send these items in several requests.")
+    sent = await body.small(request, min(WHOLE_BYTES, settings.max_body_bytes))
     if media_type == "application/json":
         try:
-            return [(block, _by_pointer) for block in await elements(pieces, settings.max_item_bytes)]
+            return [(block, _by_pointer) for block in await _elements(sent, settings)]
         except Invalid:
             detail = "must be the array of inputs itself"
             raise Invalid(f"The body {detail}.", [Fault(detail, pointer="")]) from None
     cutter = LineCutter(settings.max_item_bytes)
     placed: list[Placed] = []
-    async for data in pieces:
-        placed += _numbered(cutter, cutter.feed(data))
-        await asyncio.sleep(0)
+    if isinstance(sent, bytes):
+        placed += _numbered(cutter, cutter.feed(sent))
+    else:
+        async for data in _pieces(sent, settings):
+            placed += _numbered(cutter, cutter.feed(data))
+            await asyncio.sleep(0)
     return [*placed, *_numbered(cutter, cutter.finish())]
+
+
+async def _elements(sent: bytes | Request, settings: ApiSettings) -> Sequence[Block]:
+    if isinstance(sent, bytes):
+        return split_array(sent, settings.max_item_bytes)
+    return await elements(_pieces(sent, settings), settings.max_item_bytes)
+
+
+def _pieces(request: Request, settings: ApiSettings) -> AsyncIterator[bytes]:
+    return body.bounded(request, settings.max_body_bytes, "Send these items in several requests.")
 
 
 def _numbered(cutter: LineCutter, blocks: Iterable[Block]) -> list[Placed]:

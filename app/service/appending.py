@@ -47,9 +47,10 @@ class Appending:
 
         NotFound, Gone, Unavailable, what is wrong with the storage, or OverQuota if as many wait as may.
         """
-        await self._jobs.get(job_id)
-        self._jobs.admission.check_items()
         live = self._jobs.live(job_id)
+        if live is None:
+            await self._jobs.get(job_id)
+        self._jobs.admission.check_items()
         if live is not None and not live.job.sealed:
             self._check_window(live, 1)
 
@@ -58,9 +59,9 @@ class Appending:
 
         Conflict if they are others than those, if there is a gap before them, or the job takes no more.
         """
-        job = (await self._jobs.get(job_id)).job
         live = self._jobs.live(job_id)
         if live is None:
+            job = (await self._jobs.get(job_id)).job
             if await self._new(job, blocks):
                 raise Conflict(f"Job {job.id!r} is {job.status} and takes no more items.")
             return job.counts.total

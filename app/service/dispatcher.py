@@ -162,6 +162,11 @@ class Dispatcher:
         self.scheduler.refresh(live)
         await self._writer.written(live)
 
+    def looked_at(self, live: LiveJob) -> None:
+        """Somebody looks at the job; what it has brought is not to wait for more."""
+        if live.unwritten and live.resting:
+            self._writer.hasten()
+
     def recall(self, live: LiveJob) -> None:
         """Have items that a worker has not begun come back."""
         for chunk_id in live.chunks:

@@ -17,6 +17,11 @@ class Bell:
         self._waiting: dict[asyncio.Future[None], None] = {}
         """In the order they came, so that the same story has the same end (tests/simulation)."""
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
+
     def ring(self) -> None:
         self.rings += 1
         for future in self._waiting:
@@ -59,6 +64,11 @@ class Watched:
         if self._end is None:
             self._end = Bell()
         return self._end
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for it to change."""
+        return self._bell is not None and self._bell.awaited
 
     def ring(self) -> None:
         """Something of it has changed."""

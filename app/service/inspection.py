@@ -38,6 +38,8 @@ class Inspection:
         if block is None:
             raise NotFound(f"Job {job_id!r} has no item {index}.")
         live = self._dispatcher.live.get(job_id)
+        if live is not None:
+            self._dispatcher.looked_at(live)
         line = line_at(block.lines, index - block.first)
         result = await self._store.read_result(job_id, index)
         notes = await self._store.notes(job_id, index)

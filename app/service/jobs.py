@@ -311,7 +311,7 @@ class Jobs:
 
     def bell(self, job_id: str) -> Bell | None:
         """What rings when the job changes; None if it can change no more."""
-        live = self._sight.live(job_id)
+        live = self._looked_at(job_id)
         return live.bell if live else None
 
     def close(self) -> None:
@@ -327,7 +327,7 @@ class Jobs:
 
         NotFound or Gone if the job has gone: else a reader would take that for the end of its results.
         """
-        live = self._sight.live(job_id)
+        live = self._looked_at(job_id)
         if live is not None and after >= live.job.counts.lines(view.outcome):
             return Page(b"", after, 0)
         settled = live is None
@@ -373,7 +373,14 @@ class Jobs:
         tombstone = await self._sight.tombstone(job_id)
         return tombstone is not None and tombstone.fingerprint == fingerprint
 
+    def _looked_at(self, job_id: str) -> LiveJob | None:
+        live = self._sight.live(job_id)
+        if live is not None:
+            self._dispatcher.looked_at(live)
+        return live
+
     def _view(self, live: LiveJob) -> JobView:
+        self._dispatcher.looked_at(live)
         now = self._clock.monotonic()
         position = self._dispatcher.scheduler.queue_position(live)
         job = live.job

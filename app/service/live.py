@@ -200,6 +200,11 @@ class LiveJob(Watched):
 
     @property
     def at_its_end(self) -> bool:
+        """It rests, and cannot go on; or could, being open, but somebody waits for what it has."""
+        return self.resting and (self.job.sealed or self.awaited)
+
+    @property
+    def resting(self) -> bool:
         """Nothing is with a worker or waits for one."""
         return not self._busy and not self.waiting
 
@@ -228,8 +233,7 @@ class LiveJob(Watched):
         if self.halt is not None:
             return
         assert number + self.job.counts.total - total == self.waiting, "counts are what the log says"
-        self.todo, self.again = overlooked(deque(todo)), overlooked(deque(troubles))
-        self.troubles = troubles
+        self.todo, self.again, self.troubles = overlooked(deque(todo)), overlooked(deque(troubles)), troubles
         if total < self.job.counts.total:  # it has grown since
             self.todo.append((total, self.job.counts.total))
         self.resumed = True
@@ -362,11 +366,10 @@ class LiveJob(Watched):
     def after(self, segments: Sequence[Segment], now: datetime) -> Job:
         """The job as it is once these segments, its next, are stored."""
         now = max(now, self.job.started_at or self.job.created_at)  # the wall clock may have been put back
-        counts = self.job.counts
+        job, counts = self.job, self.job.counts
         done = sum(segment.count for segment in segments)
         failed = sum(segment.failed for segment in segments)
         counts = replace(counts, succeeded=counts.succeeded + done - failed, failed=counts.failed + failed)
-        job = self.job
         last = not self._busy and self.unwritten == len(segments) and not self._grows
         if job.sealed and counts.done == counts.total:
             # A cancelled job whose last items came in before the worker was stopped has nothing left to cancel,

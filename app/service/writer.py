@@ -184,6 +184,10 @@ class Writer:
         else:
             self._write_within(STATUS_DELAY_SECONDS)
 
+    def hasten(self) -> None:
+        """Write what waits now."""
+        self._wake.set()
+
     def _write_within(self, seconds: float) -> None:
         """Write what waits by then, and the jobs that changed."""
         due = self._clock.monotonic() + seconds

@@ -1,7 +1,7 @@
 """The store is not asked for what is known already, and not given what it has."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +10,9 @@ from app.domain.item import Block, Page, Segment, View
 from app.domain.job import Options
 from app.service.admission import Limits
 from app.service.appending import Appending
+from app.service.inspection import Inspection
 from app.service.jobs import Jobs
+from app.service.live import LiveJob
 from app.service.scheduler import LOADS_MAX
 from app.service.writer import PAUSE_SECONDS
 from app.stores.memory import MemoryStore
@@ -171,9 +173,98 @@ def test_items_that_have_just_come_are_not_read_again() -> None:
     assert store.blocks == 0
 
 
-def _block(first: int) -> Block:
-    """Ten items."""
-    return Block(first, 10, b"".join(Item(n, "ok", ms=30.0).line() + b"\n" for n in range(first, first + 10)))
+def _block(first: int, count: int = 10, ms: float = 30.0) -> Block:
+    return Block(
+        first, count, b"".join(Item(n, "ok", ms=ms).line() + b"\n" for n in range(first, first + count))
+    )
+
+
+def _jobs(service: Scheduled) -> Jobs:
+    return Jobs(service.store, service.dispatcher, service.engine, service.clock, Limits(10, 1_000))
+
+
+class _Opened:
+    """A job to which items are added one by one, each of which takes 1 ms."""
+
+    def __init__(self, service: Scheduled) -> None:
+        jobs, store = _jobs(service), service.store
+        self._appending = Appending(jobs, store, service.dispatcher, service.clock, 1_000)
+        self._service, self._store = service, store
+
+    async def begin(self) -> LiveJob:
+        job = a_job(total=0, task="work", sealed=False, created_at=START)
+        await self._store.create_job(job, [])
+        self.live = self._service.dispatcher.submitted(job, [])
+        return self.live
+
+    async def append(self) -> None:
+        await self._appending.append(self.live.job.id, [_block(self.live.job.counts.total, count=1, ms=1.0)])
+
+
+def test_results_of_items_that_come_one_by_one_are_written_together() -> None:
+    """As long as nobody looks; if no more come, the last ones are written all the same."""
+    store = Counted()
+
+    async def story(service: Scheduled) -> None:
+        opened = _Opened(service)
+        live = await opened.begin()
+        for _ in range(200):
+            await opened.append()
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(2 * PAUSE_SECONDS)
+        assert live.job.counts.done == 200
+
+    scheduled(story, store)
+
+    assert store.writes <= 200 * 0.005 / PAUSE_SECONDS + 4
+
+
+async def _bell(service: Scheduled, live: LiveJob) -> None:
+    bell = _jobs(service).bell(live.job.id)
+    assert bell is not None
+    await bell.wait(bell.rings, 3600.0)
+
+
+async def _bell_again(service: Scheduled, live: LiveJob) -> None:
+    """Comes when there is a result, which may be stored already."""
+    await asyncio.sleep(0.010)
+    if live.job.counts.done < live.job.counts.total:
+        await _bell(service, live)
+
+
+async def _job(service: Scheduled, live: LiveJob) -> None:
+    await asyncio.sleep(0.010)
+    await _jobs(service).get(live.job.id)
+
+
+async def _item(service: Scheduled, live: LiveJob) -> None:
+    await asyncio.sleep(0.010)
+    inspection = Inspection(service.store, service.dispatcher, service.engine)
+    await inspection.item(live.job.id, live.job.counts.total - 1)
+
+
+async def _results(service: Scheduled, live: LiveJob) -> None:
+    await asyncio.sleep(0.010)
+    await _jobs(service).results(live.job.id, View(), 10_000, 1)
+
+
+@pytest.mark.parametrize("look", [_bell, _bell_again, _job, _item, _results])
+def test_who_looks_at_an_open_job_has_its_results_written(
+    look: Callable[[Scheduled, LiveJob], Awaitable[None]],
+) -> None:
+    """Whoever sends one item when that before is done waits for no more than it takes, however that is found out."""
+
+    async def story(service: Scheduled) -> None:
+        opened = _Opened(service)
+        live = await opened.begin()
+        for number in range(1, 21):
+            await opened.append()
+            began = service.clock.monotonic()
+            while live.job.counts.done < number:
+                await look(service, live)
+            assert service.clock.monotonic() - began < 0.4 * PAUSE_SECONDS
+
+    scheduled(story)
 
 
 def test_after_a_restart_jobs_are_looked_up_when_their_turn_comes() -> None:
