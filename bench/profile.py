@@ -27,10 +27,11 @@ from app.service.recent import Recent, Room
 from app.stores.sqlite import SqliteStore
 from bench.conditions import conditions
 from bench.squares import check, json_lines
-from workers.calling import Calls, decoded, encoder
+from workers.calling import Calls, decoded
 from workers.context import Here
 from workers.interrupt import Interrupter
 from workers.light import CALLER, STRETCH_ITEMS, Stretch
+from workers.outputs import encoder
 from workers.report import Order, Report, Work
 from workers.task import TaskSpec
 from workers.tasks.numbers import square

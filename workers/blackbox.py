@@ -22,7 +22,7 @@ LOG_TAIL_BYTES = 12 << 10
 LOG_KEPT_BYTES = 1 << 20
 """Beyond this the pool takes the middle out of what a worker has printed."""
 
-_CALLERS = ("/workers/calling.py", "/workers/chunk.py", "/workers/light.py")
+_CALLERS = ("/workers/calling.py", "/workers/chunk.py", "/workers/light.py", "/workers/members.py")
 """Where tasks are called from."""
 _PUNCH_HOLE_KEEP_SIZE = 0x03
 _PAGE = 4096
@@ -81,7 +81,7 @@ class BlackBox:
     def stack(self) -> str:
         """The stack written last, from the task's own frames on; empty if there is none."""
         text = os.pread(self.fd, LOG_START, 0).partition(b"\0")[0].decode(errors="replace")
-        return _own_frames(text)
+        return own_frames(text)
 
     def log(self) -> str:
         """What the worker had printed during its last item, shortened."""
@@ -116,7 +116,7 @@ def _log(fd: int) -> str:
     return f"{head}\n… {size - LOG_HEAD_BYTES - LOG_TAIL_BYTES} bytes left out …\n{tail}"
 
 
-def _own_frames(stack: str) -> str:
+def own_frames(stack: str) -> str:
     """faulthandler's text, innermost frame first, up to where our own code called the task."""
     lines = []
     for line in stack.splitlines():

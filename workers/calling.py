@@ -1,11 +1,10 @@
-"""From an item's line to the call of its task, and from what that returns to JSON.
+"""From items' lines to the calls of their task.
 
 How it works: with a task that runs for milliseconds, what is done between two items finds neither its code nor its
 data in the processor's caches, and takes ten times as long as it would right after itself.  So as much as may be is
-done for many items together: before the first of them (`calls_of`), or when their lines are sent (`is_settled`).
+done for many items together, before the first of them runs (`calls_of`); the rest when an item's turn comes.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,17 +14,12 @@ import msgspec
 from msgspec import UNSET
 from pydantic import ValidationError
 
-from workers.describe import describe_exception
-from workers.files import File
 from workers.members import Form, form_of, keyed
 from workers.report import (
     DECODE_ERRORS,
-    LINE_BYTES_MAX,
     InvalidInput,
-    InvalidOutput,
     Key,
     Line,
-    TooLarge,
     Work,
     as_key,
     key_of,
@@ -33,11 +27,8 @@ from workers.report import (
 )
 from workers.task import TaskSpec
 
-PLAIN = frozenset({int, bool, str, type(None)})
-"""Types whose every value is written the same way whatever the task says it returns; finite floats are, too."""
 AHEAD_BYTES_MAX = 64 << 10
 """Of more items the values would all be in memory at once, and what is done between them matters less."""
-SETTLED_BITS, SETTLED_CHARS = 63, 256
 _KINDS_KEPT = 64
 """Decoders that are kept for the next chunk."""
 
@@ -130,17 +121,6 @@ def one_by_one(work: Work, lines: Sequence[Line]) -> Calls:
     return Calls(function, lines, our_frames=1, key=lambda at: key_of_line(lines[at], field))
 
 
-def is_settled(output: object) -> bool:
-    """Whether an output stays what it is, and has a form in JSON that is made without fail."""
-    if type(output) is float:
-        return math.isfinite(output)
-    if type(output) is int:
-        return output.bit_length() <= SETTLED_BITS
-    if type(output) is str:
-        return output.isascii() and len(output) <= SETTLED_CHARS
-    return output is None or type(output) is bool
-
-
 def binder(spec: TaskSpec, params: Mapping[str, Any]) -> Callable[[object], dict[str, Any]]:
     """A function from an item to the keyword arguments it means.  InvalidInput, naming the parameter, if it means none.
 
@@ -205,49 +185,3 @@ def caller(spec: TaskSpec, params: dict[str, Any]) -> Callable[[Line], Any]:
         return function(value)
 
     return call
-
-
-def encoder(spec: TaskSpec, files: list[str]) -> Callable[[object], bytes]:
-    """A function from an output to its JSON, which adds ids of the files it names to `files`.
-
-    InvalidOutput if it has no form in JSON, TooLarge if that is over the limit.
-    """
-    written = spec.output.serializer.to_json
-
-    def foreign(value: Any) -> Any:
-        if isinstance(value, File):
-            files.append(value.id)
-            return value.reference()
-        if callable(listed := getattr(value, "tolist", None)):  # numpy's scalars and arrays
-            return listed()
-        raise TypeError(f"a {type(value).__name__} has no form in JSON")
-
-    def encode(value: object) -> bytes:
-        if type(value) in PLAIN or (type(value) is float and math.isfinite(value)):
-            try:
-                text = _encode(value)
-            except UnicodeEncodeError as error:
-                raise InvalidOutput(str(error)) from None
-        elif type(value) is File:
-            text = _encode(foreign(value))
-        else:
-            try:
-                text = written(value, warnings=False, fallback=foreign)
-            except Exception as error:
-                # pydantic's own classes change between releases, and a value's own methods may raise anything.
-                raise InvalidOutput(describe_exception(error, skip_frames=0)["message"]) from None
-            if b"NaN" in text or b"Infinity" in text:
-                _check(text)
-        if len(text) > LINE_BYTES_MAX:
-            raise TooLarge(f"{len(text)} bytes; a result may have {LINE_BYTES_MAX}")
-        return text
-
-    return encode
-
-
-def _check(text: bytes) -> None:
-    """It may be a string that speaks of NaN."""
-    try:
-        _decode(text)
-    except msgspec.DecodeError:
-        raise InvalidOutput("NaN and infinity have no form in JSON; return null instead") from None

@@ -13,19 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workers.blackbox import Recorder
-from workers.calling import (
-    AHEAD_BYTES_MAX,
-    Calls,
-    caller,
-    calls_of,
-    encoder,
-    is_settled,
-    one_by_one,
-)
+from workers.calling import AHEAD_BYTES_MAX, Calls, caller, calls_of, one_by_one
 from workers.context import HERE, Here
 from workers.interrupt import Interrupter, Why
 from workers.light import CALLER, STRETCH_ITEMS, Stretch
 from workers.limits import ChildLimits, rss_bytes
+from workers.outputs import encoder, is_settled
 from workers.report import Key, Line, Order, Output, Report, Work, key_of_line, lines_of
 from workers.task import TaskSpec
 from workers.wire import LEAVING, Frame, Kind, Marks

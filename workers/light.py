@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from workers.blackbox import Recorder
-from workers.calling import PLAIN, Calls
+from workers.calling import Calls
 from workers.interrupt import Interrupter, Why
+from workers.outputs import PLAIN
 from workers.report import LINE_BYTES_MAX, SHOWN_SECONDS, Key, Report, Work
 from workers.wire import BLOCK_ITEMS, Marks
 

@@ -69,7 +69,7 @@ def _call(given: Iterable[str], fixed: Iterable[str]) -> CodeType:
     """Of a function that calls `task` by name with an item: neither a dict is made for it nor a tuple."""
     arguments = [f"{name}=item.member_{at}" for at, name in enumerate(given)]
     arguments += [f"{name}=value_{at}" for at, name in enumerate(fixed)]
-    return compile(f"lambda item: task({', '.join(arguments)})", __name__, "eval")
+    return compile(f"lambda item: task({', '.join(arguments)})", __file__, "eval")
 
 
 def _kind(schema: Mapping[str, Any]) -> Any:

@@ -29,7 +29,7 @@ Line = bytes | memoryview
 Key = str | int | float | bool | msgspec.UnsetType
 _KEYS = (str, int, float, bool)
 Output = bytes | int | float | str | None
-"""As JSON, or a value that is settled (`workers.calling`)."""
+"""As JSON, or a value that is settled (`workers.outputs`)."""
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode = msgspec.json.Decoder().decode

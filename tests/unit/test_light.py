@@ -292,6 +292,19 @@ def test_what_ends_a_worker_is_in_the_marked_block(mortal: LoneWorker) -> None:
     assert position <= 70 < position + BLOCK_ITEMS
 
 
+@pytest.mark.parametrize("lines", [[b"1", b"2"], [b'{"x":1}', b'{"x":2}']])
+@pytest.mark.parametrize("params", [{}, {"y": 1}])
+def test_where_an_item_stood_is_told_by_its_own_frames(
+    worker: LoneWorker, lines: list[bytes], params: dict[str, Any]
+) -> None:
+    """However it came to its call."""
+    answer = run_both_ways(worker, "standing", lines, params=params)["lines"]
+
+    for line in answer.splitlines():
+        title, frame = json.loads(line)["output"].splitlines()
+        assert frame.endswith("in standing"), title
+
+
 def test_items_are_decoded_only_if_each_is_a_line() -> None:
     """One over two lines, or a blank line, would shift all that follow."""
     assert decoded(b"1\n[2]\n", 2) == [1, [2]]
