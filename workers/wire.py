@@ -106,13 +106,12 @@ class FrameReader:
                 self._put_together()
             return
         parts, self._parts = self._parts, []
-        buffer, position = data, 0
-        if self._need > HEADER.size and len(parts) > 1 and _has_head(parts[0]):
-            position = len(data) - (self._have - self._need)
+        if self._need > HEADER.size and _has_head(parts[0]):
+            buffer, position = data, len(data) - (self._have - self._need)
             body, self._body = self._body, None
             yield _frame(parts[0], [*parts[1:-1], memoryview(data)[:position]], body)
-        elif len(parts) > 1:
-            buffer = b"".join(parts)
+        else:
+            buffer, position = b"".join(parts), 0  # of one that is no copy
         self._need = HEADER.size
         while (left := len(buffer) - position) >= HEADER.size:
             header = self._header(buffer, position)
