@@ -8,22 +8,33 @@ import selectors
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
+STEPS_MAX = 20_000
+"""Of one life; of some thousand, the longest took a tenth of it."""
 
 
 class Stuck(Exception):
     """Nothing is to be done any more, now or later, and yet somebody waits."""
 
 
+class Endless(Exception):
+    """There is always more to be done."""
+
+
 class _Selector(selectors.SelectSelector):
-    """Does not wait: tells the loop how long it would have."""
+    """Does not wait: tells the loop how long it would have.  Stuck or Endless if that leads nowhere."""
 
     def __init__(self, time: float) -> None:
         super().__init__()
         self.time = time
+        self.steps = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise Stuck
+        self.steps += 1
+        if self.steps > STEPS_MAX:
+            self.steps = 0  # what is to be cleaned up has as many
+            raise Endless
         self.time += max(0.0, timeout)
         return []
 

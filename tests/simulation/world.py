@@ -30,7 +30,7 @@ from app.stores.memory import MemoryStore
 from tests.simulation.callers import Caller
 from tests.simulation.engine import ScriptedEngine
 from tests.simulation.invariants import Prefixes, Violation, Watch, hold
-from tests.simulation.loop import SimulatedClock, SimulatedLoop, Stuck
+from tests.simulation.loop import STEPS_MAX, Endless, SimulatedClock, SimulatedLoop, Stuck
 from tests.simulation.store import Crashed, FaultyStore, as_store
 
 CALLERS = (1, 6)
@@ -113,6 +113,8 @@ class Life:
             self._loop.run_until_complete(self._live(last=last))
         except Stuck:
             raise Violation("somebody waits for what will never come") from None
+        except Endless:
+            raise Violation(f"a life has an end: this one has none after {STEPS_MAX} steps") from None
         finally:
             self._bury()
 

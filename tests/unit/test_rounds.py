@@ -33,9 +33,9 @@ def test_who_asks_to_be_looked_at_sooner_is() -> None:
 
         rounds = Rounds(look)
         await asyncio.sleep(0.25)
-        rounds.within(5.0)
         rounds.within(0.25, unless=lambda: True)
         rounds.within(0.5)
+        rounds.within(0.6)
         await asyncio.sleep(2.0)
         rounds.stop()
         await asyncio.sleep(10.0)
