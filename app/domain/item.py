@@ -31,7 +31,7 @@ _ESCAPES = {rb"\u00%02x" % letter: b"%c" % letter for letter in b"sha-0123456789
 _STRIP_BYTES = 256 << 10
 _GLANCE_BYTES = 2 << 20
 """So much can be looked at whether it names anything at all, before it is cut."""
-_FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?>(?:[^"]++|"(?!,"))*)"|[^",]*+))?,"error":')
+_FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?>(?:[^"]++|"(?!,"[eo]))*)"|[^",]*+))?,"error":')
 _HEAD = re.compile(rb'\{"index":\d+,(?P<keyed>"key":)?')
 _HEAD_BYTES = 4 << 10
 """Longer lines may have a long key, whose end the expression takes far longer to find."""
@@ -124,14 +124,19 @@ def is_failure(line: bytes) -> bool:
 def _key(line: bytes) -> tuple[bytes | None, int]:
     """The key of a result line, as JSON, and where `"output"` or `"error"` stands.
 
-    Within the text of a key a quote is an escape, so no `","` stands there.
+    Within the text of a key a quote is an escape, so `","` stands there at most at its very end.
     """
     head = _HEAD.match(line)
     assert head is not None, "a result line begins with its index"
     start = head.end()
     if not head["keyed"]:
         return None, start
-    stop = line.find(b'","', start + 1) + 1 if line.startswith(b'"', start) else line.find(b",", start)
+    if line.startswith(b'"', start):
+        stop = line.find(b'","', start + 1) + 1
+        if line.startswith(b",", stop + 2):
+            stop += 2
+    else:
+        stop = line.find(b",", start)
     return line[start:stop], stop + 1
 
 

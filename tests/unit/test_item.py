@@ -69,6 +69,7 @@ def lines_of_a_worker(
     st.sampled_from([0.0, 0.0123]),
 )
 @example([{"fail": True, "id": 'a","output":"', "value": 0}], "id", 1, 0.0)
+@example([{"fail": True, "id": 'a",', "value": 0}, {"fail": False, "id": '",', "value": 0}], "id", 1, 0.0)
 @example([{"fail": False, "id": '\\","error":', "value": ',"attempts":3'}], "id", 1, 0.0)
 @example([{"fail": False, "id": 0, "value": {"a": 1, "attempts": 3, "duration_ms": 1.5}}], "id", 1, 0.0)
 def test_a_failure_is_told_by_its_line(
@@ -93,6 +94,7 @@ def what_is_told(line: bytes) -> dict[str, Any]:
 
 
 @given(index=st.integers(0, 10**9), key=json_values, attempts=st.integers(1, 9))
+@example(index=0, key='a",', attempts=1)
 def test_the_line_of_an_item_that_could_not_speak_is_a_failure(
     index: int, key: object, attempts: int
 ) -> None:
