@@ -44,7 +44,6 @@ class Timetable(Generic[K]):
 
     def stop(self) -> None:
         """Nothing more is told."""
-        self._at.clear()
         if self._timer is not None:
             self._timer.cancel()
 

@@ -46,6 +46,11 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self._simulated = _Selector(time)
         super().__init__(self._simulated)
 
+    @property
+    def steps(self) -> int:
+        """How often it was asked for what is to be done next."""
+        return self._simulated.steps
+
     def time(self) -> float:
         return self._simulated.time
 

@@ -61,18 +61,52 @@ def test_what_was_set_last_counts() -> None:
 
 def test_a_time_that_is_set_again_and_again_leaves_nothing_behind() -> None:
     """As that of a job whose limit is changed often."""
-    loop = SimulatedLoop()
 
-    async def tell() -> int:
-        table: Timetable[str] = Timetable(lambda _: None)
+    async def tell(table: Timetable[str]) -> int:
         for _ in range(10_000):
             table.set("one", 60.0)
         return len(table._heap)
 
-    try:
-        assert loop.run_until_complete(tell()) < AT_ONCE
-    finally:
-        loop.close()
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        assert runner.run(tell(Timetable(lambda _: None))) < AT_ONCE
+
+
+def test_times_are_told_in_their_order_after_one_was_set_again_and_again() -> None:
+    """And what was told is not kept."""
+    keys = [f"{number:02}" for number in range(20)]
+    told: list[str] = []
+
+    async def tell(table: Timetable[str]) -> None:
+        for key in [*keys[::-1], *200 * keys[:1]]:
+            table.set(key, 1.0 + float(key))
+        await asyncio.sleep(60.0)
+        assert table._at == {}
+
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        runner.run(tell(Timetable(told.append)))
+
+    assert told == keys
+
+
+def test_there_is_one_timer_however_many_times_there_are() -> None:
+    """Also where each is sooner than those before."""
+
+    async def wake() -> int:
+        table: Timetable[int] = Timetable(lambda _: None)
+        for number in range(50):
+            table.set(number, 100.0 - number)
+        before = steps_of(asyncio.get_running_loop())
+        await asyncio.sleep(200.0)
+        return steps_of(asyncio.get_running_loop()) - before
+
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        assert runner.run(wake()) <= 50 + 5
+
+
+def steps_of(loop: asyncio.AbstractEventLoop) -> int:
+    """How often it has woken."""
+    assert isinstance(loop, SimulatedLoop)
+    return loop.steps
 
 
 def test_whose_telling_fails_does_not_keep_the_others_from_being_told() -> None:
