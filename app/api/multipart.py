@@ -19,6 +19,8 @@ from app.domain.errors import Invalid, Malformed, TooLarge
 FIELD_BYTES_MAX = 1 << 20
 """Of all fields together."""
 FIELDS_MAX = 100
+CONTENT_TYPE_CHARS_MAX = 1024
+"""A boundary has 70 (RFC 2046, section 5.1.1); thousands of parameters beside it would hold the event loop."""
 
 
 class FileWriter(Protocol):
@@ -55,6 +57,8 @@ class FormReader:
         writing: Callable[[], AbstractContextManager[FileWriter]],
         file_bytes_max: int,
     ) -> None:
+        if len(content_type) > CONTENT_TYPE_CHARS_MAX:
+            raise Malformed(f"The Content-Type has more than {CONTENT_TYPE_CHARS_MAX} characters.")
         _, options = parse_options_header(content_type)
         if not (boundary := options.get(b"boundary")):
             raise Malformed("multipart/form-data needs a boundary; curl -F adds it by itself.")

@@ -2,7 +2,8 @@
 
 How it works: a route of the class `Exact` knows its parameters from its signature and from what it tells OpenAPI of
 them, and looks at those of a request before anything else does.  A request without any costs nothing.
-Invariant: no parameter is ignored: a misspelt one would be taken for its default, and nobody would know.
+Invariant: no parameter is ignored: a misspelt one would be taken for its default, and nobody would know.  Nor are
+more looked at than `PARAMETERS_MAX`: an address may be as long as its line, and thousands would hold the event loop.
 """
 
 import re
@@ -21,6 +22,8 @@ from app.domain.errors import Fault, Invalid, shown
 
 FURTHER = "x-further-parameters"
 """Where a route says in OpenAPI which further parameters it takes: a pattern of names, by how a reader is told them."""
+
+PARAMETERS_MAX = 100
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -66,7 +69,8 @@ class Exact(APIRoute):
         known = [*described, *told_further]
 
         def handle_exactly(request: Request) -> Coroutine[Any, Any, Response]:
-            if request.scope["query_string"]:
+            if query := request.scope["query_string"]:
+                _refuse_many(query)
                 _check([name for name, _ in pairs(request)], known, further)
             return call(request)
 
@@ -85,6 +89,11 @@ def refuse_twice(names: Sequence[str]) -> None:
     name, number = Counter(names).most_common(1)[0]
     detail = f"given {number} times; say which one you mean"
     raise Invalid(f"{shown(name)}: {detail}.", [Fault(detail, parameter=shown(name))])
+
+
+def _refuse_many(query: bytes) -> None:
+    if query.count(b"&") >= PARAMETERS_MAX:
+        raise Invalid(f"An address may have {PARAMETERS_MAX} parameters; params=… takes many as JSON.")
 
 
 def _check(names: Sequence[str], known: Collection[str], further: re.Pattern[str] | None) -> None:

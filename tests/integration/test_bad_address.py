@@ -3,6 +3,8 @@
 import httpx
 import pytest
 
+from app.api.multipart import CONTENT_TYPE_CHARS_MAX
+from app.api.query import PARAMETERS_MAX
 from bench.server import Server
 from tests.integration.answers import (
     an_id,
@@ -14,6 +16,7 @@ from tests.integration.answers import (
 )
 
 DIGITS = "9" * 5_000
+LINES = {"Content-Type": "application/jsonl"}
 
 
 @pytest.mark.parametrize(
@@ -83,6 +86,20 @@ def test_an_unknown_parameter_is_told_the_known_ones(api: httpx.Client) -> None:
     assert {"label", "validate_only", "params", "param.NAME"} <= set(
         submitted["detail"].rpartition("there are ")[2][:-1].split(", ")
     )
+
+
+def test_an_address_may_have_a_hundred_parameters(api: httpx.Client) -> None:
+    """One more is refused, whichever they are; a hundred are looked at one by one."""
+    names = [f"param.a{n}=1" for n in range(PARAMETERS_MAX)]
+
+    most = problem_of(api.post(f"/v1/jobs?{'&'.join(names)}", content=b"1", headers=LINES), 422)
+    more = problem_of(api.post(f"/v1/jobs?{'&'.join(names)}&task=sqrt", content=b"1", headers=LINES), 422)
+    form = {"Content-Type": f"multipart/form-data; boundary=x; y={'z' * CONTENT_TYPE_CHARS_MAX}"}
+    long = problem_of(api.post("/v1/jobs", content=b"1", headers=form), 400)
+
+    assert "100 parameters" not in most["detail"]
+    assert more["detail"] == "An address may have 100 parameters; params=… takes many as JSON."
+    assert long["detail"] == "The Content-Type has more than 1024 characters."
 
 
 def test_the_page_takes_any_parameter(api: httpx.Client) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api import board, job_page, overview
+from app.api import board, job_page, multipart, overview, query
 from app.domain import chunking, digest, eta, patience, retry
 from app.service import access, backlog, control, intake, items, passing, recent, watchdog, writer
 from app.stores import checkpoints, connection, payloads
@@ -38,6 +38,12 @@ TOLD = [
         f"wakes {1 / rounds.CALM_SECONDS + 1 / watchdog.INTERVAL_SECONDS:g} times a second to look after itself",
     ),
     ("CHANGELOG.md", f"Results of items under {_ms(chunk.SLOW_SECONDS)}"),
+    (
+        "CHANGELOG.md",
+        f"may have {query.PARAMETERS_MAX} parameters, and a form's Content-Type"
+        f" {multipart.CONTENT_TYPE_CHARS_MAX:,} characters",
+    ),
+    ("docs/api.md", f"an address with more than {query.PARAMETERS_MAX}"),
     (
         "docs/callers.md",
         f"good for {'five' if access.TICKET_SECONDS == 300 else access.TICKET_SECONDS} minutes",
