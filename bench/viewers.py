@@ -46,7 +46,7 @@ class Size:
 
 
 SIZES: Mapping[Scale, Size] = {
-    "full": Size(1_000, 100_000, 1),
+    "full": Size(1_000, 100_000, 5),
     "quick": Size(200, 20_000, 1),
     "tiny": Size(20, 1_000, 1),
 }
