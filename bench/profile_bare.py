@@ -1,7 +1,8 @@
 """`python -m bench.profile_bare`: what the dearest stages of a million squares cost with nothing of ours around them.
 
-Read it beside `make profile`, whose stages "decode", "run and encode" and "store: append results" do the same with
-all that the service promises.  CPU time, the least of several runs: of a million items, so ms are also ns for each.
+Read it beside `make profile`, whose stages "decode", "run", "encode, make lines" and "store: append results" do the
+same with all that the service promises.  CPU time, the least of several runs: of a million items, so ms are also ns
+for each.
 """
 
 import sqlite3
