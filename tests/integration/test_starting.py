@@ -94,10 +94,14 @@ def test_a_pool_that_is_launched_and_never_started_leaves_no_process(tmp_path: P
 
 def test_the_zygote_begins_before_anything_heavy_is_imported(tmp_path: Path) -> None:
     """It is there while its parent has not even read the settings; and ends with it, though it was told nothing."""
-    gate = tmp_path / "gate"
+    gate, shut = tmp_path / "gate", tmp_path / "shut"
     os.mkfifo(gate)
+    os.mkfifo(shut)  # that of the zygote, which needs the same and may come to it first
     (tmp_path / "pydantic.py").write_text(
-        f"with open({str(gate)!r}) as gate:\n    gate.read()\nraise ImportError"
+        f"""import sys
+with open({str(shut)!r} if "workers.zygote" in sys.orig_argv else {str(gate)!r}) as gate:
+    gate.read()
+raise ImportError"""
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     with subprocess.Popen(
