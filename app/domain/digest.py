@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.domain.groups import Group, group_of
-from app.domain.item import Segment, holds, is_failure
+from app.domain.item import Segment, holds, is_failure, keyless
 
 GROUPS_MAX = 32
 """The first so many troubles are told apart; later ones are only counted."""
@@ -201,7 +201,7 @@ class Digesting:
             # Most lines may be no failures, which to find out takes a while too.
             start, end = end, lines.find(b"\n", end + STEP_LINES_BYTES) + 1 or len(lines)
             for line in filter(is_failure, lines[start:end].splitlines()):
-                failure = _decode(line)
+                failure = _decode(keyless(line) if len(line) > STEP_LINES_BYTES else line)
                 group = group_of(failure.error)
                 found.setdefault(group.id, (group, []))[1].append(failure.index)
                 self._untimed += failure.duration_ms is None and group.kind in _UNTIMED

@@ -140,6 +140,12 @@ def _key(line: bytes) -> tuple[bytes | None, int]:
     return line[start:stop], stop + 1
 
 
+def keyless(line: bytes) -> bytes:
+    """The result line without its key, which may be megabytes."""
+    key, begin = _key(line)
+    return line if key is None else line[: line.index(b",") + 1] + line[begin:]
+
+
 def files_named(*texts: bytes) -> list[str]:
     """The file ids that stand anywhere in these, each once: more than are meant as files, but none less.
 
@@ -274,15 +280,22 @@ def cut(lines: bytes, start: int, most: int) -> int:
     return end
 
 
-def key_of(item: bytes, key_field: str | None) -> str | int | float | bool | None:
-    """The item's own key; None where it has none that is a scalar."""
+def key_of(item: bytes, key_field: str | None) -> msgspec.Raw | None:
+    """The item's own key, as the JSON that it is made of; None where it has none that is a scalar."""
     if key_field is None:
         return None
     try:
-        key = msgspec.json.decode(_keyed(key_field)(item))
+        key = _keyed(key_field)(item)
+        match memoryview(key)[0]:
+            case 0x22:  # a text: what else it is made of was looked at when it was found
+                str(key, "utf-8")
+            case 0x5B | 0x6E | 0x7B:  # an array, null, an object
+                return None
+            case _:
+                msgspec.json.decode(key)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
         return None
-    return key if isinstance(key, str | int | float | bool) else None
+    return key
 
 
 @lru_cache(64)
@@ -296,8 +309,8 @@ def _keyed(key_field: str) -> Callable[[bytes], msgspec.Raw]:
     return lambda item: decode(item).key  # type: ignore[attr-defined]  # made above
 
 
-def failure_line(index: int, key: object, error: dict[str, Any], attempts: int) -> bytes:
-    """The result line of an item that could not report its own end."""
+def failure_line(index: int, key: msgspec.Raw | None, error: dict[str, Any], attempts: int) -> bytes:
+    """The result line of an item that could not report its own end; its key may be megabytes, and stands as it is."""
     line: dict[str, Any] = {"index": index}
     if key is not None:
         line["key"] = key

@@ -61,6 +61,15 @@ def words(number: int) -> str:
     return "".join(chr(ord("g") + int(digit)) for digit in str(number))
 
 
+def test_a_failure_counts_however_long_its_key_is() -> None:
+    """As one without."""
+    line = failed(3)
+    keyed = line.replace(b',"error"', b',"key":"%b","error"' % (STEP_LINES_BYTES * rb"\n"))
+
+    assert digested([done(2), keyed, done(4)]) == digested([done(2), line, done(4)])
+    assert digested([keyed]).tallies[0].samples == (3,)
+
+
 def test_failures_of_one_trouble_are_one_group() -> None:
     """Counted, with the first and the last time, and the first few indexes."""
     digest = digested(
