@@ -6,7 +6,7 @@ The first reference is the serial time divided by two: what two workers take tha
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,6 +17,7 @@ import httpx
 import msgspec
 
 from bench.figure import Figure, WrongResult, ratio_at_most
+from bench.following import Submission, as_document, follow
 from bench.pictures import BOX, file_path, flaw, submit
 from bench.scale import WORKERS, Scale
 from bench.server import serving
@@ -40,6 +41,8 @@ Results = list[dict[str, Any]]
 Name = tuple[str, str | None]
 """A stored file's id, and what it was called."""
 
+_lines = msgspec.json.Decoder().decode_lines
+
 
 def measure(scale: Scale) -> list[Figure]:
     """The picture job, sent with its pictures and on pictures that are there.  WrongResult if one comes out wrong."""
@@ -54,11 +57,12 @@ def measure(scale: Scale) -> list[Figure]:
             get_context("forkserver").Pool(WORKERS, _keep_files_in, (Path(directory, "serial"),)) as pool,
         ):
             names = [(file.id, file.name) for file in files]
-            items = [_upload(client, photo) for photo in photos]
+            items = msgspec.json.encode([_upload(client, photo) for photo in photos])
+            submission = as_document("resize_image", items, params={"width": BOX[0], "height": BOX[1]})
             for _ in range(size.runs):
                 seconds["ideal"].append(timed(_one_after_the_other, names)[0] / WORKERS)
                 seconds["map"].append(timed(pool.map, _resize, names, 1)[0])
-                took, results = timed(_run_stored, client, items)
+                took, results = timed(_run_stored, server.url, submission)
                 _check(client, photos, results)
                 seconds["stored"].append(took)
                 took, results = timed(_run_sent, client, photos)
@@ -87,20 +91,15 @@ def _keep_files_in(directory: Path) -> None:
     BLOBS.set(Blobs(directory))
 
 
-def _run_stored(client: httpx.Client, items: Sequence[Item]) -> Results:
-    body = {"task": "resize_image", "items": items, "params": {"width": BOX[0], "height": BOX[1]}}
-    return _read(client.stream("POST", "/v1/jobs", params={"follow": 1}, json=body))
+def _run_stored(url: str, submission: Submission) -> Results:
+    results: Results = _lines(follow(url, submission))
+    return results
 
 
 def _run_sent(client: httpx.Client, photos: Sequence[Photo]) -> Results:
     path = submit(client, photos)["links"]["results"]
-    return _read(client.stream("GET", path, params={"follow": 1}))
-
-
-def _read(following: AbstractContextManager[httpx.Response]) -> Results:
-    with following as response:
-        response.raise_for_status()
-        return [msgspec.json.decode(line) for line in response.iter_lines() if line.strip()]
+    results: Results = _lines(client.get(path, params={"follow": 1}).raise_for_status().content)
+    return results
 
 
 def _check(client: httpx.Client, photos: Sequence[Photo], results: Results) -> None:
