@@ -1,9 +1,9 @@
 """Moves what was committed from the write-ahead log into the database, beside the writer.
 
-How it works: a commit only adds to the log (sqlite.org/wal.html).  Whenever that has grown by a step, a second has
-passed, or nothing was written for a moment, a thread with a connection of its own copies what is there, and waits for
-the disk, while the writer goes on.  The log begins anew with the first write before which all of it was copied; so
-once it is at its limit, the writer itself copies the little that is left before it goes on.
+How it works: a commit only adds to the log (sqlite.org/wal.html).  Whenever that has grown by a step, something has
+waited there for a second, or nothing was written for a moment, a thread with a connection of its own copies what is
+there, and waits for the disk, while the writer goes on.  The log begins anew with the first write before which all of
+it was copied; so once it is at its limit, the writer itself copies the little that is left before it goes on.
 
 Invariant: the log holds at most a step and a transaction more than `LOG_BYTES_MAX`, unless somebody reads one state of
 the database all the while (a backup does), or the database's file cannot be written to.
@@ -37,6 +37,7 @@ class Checkpoints:
         *,
         step_bytes: int = STEP_BYTES,
         log_bytes_max: int = LOG_BYTES_MAX,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`connection` is used for nothing else; it is closed in the end.  Within `prepared` the log may be moved."""
         self._log = path.with_name(f"{path.name}-wal")
@@ -48,7 +49,9 @@ class Checkpoints:
         """Held while there is copied."""
         self._copied_at = 0
         """How large the log was when that began last; less, if it began anew since."""
-        self._copied_when = time.monotonic()
+        self._clock = clock
+        self._waits_since: float | None = None
+        """When something was first written after that; None if nothing was."""
         self._failing = False
         self._wake = threading.Event()
         self._stopping = False
@@ -68,8 +71,10 @@ class Checkpoints:
         """Something was; to be told by the writer, between two transactions."""
         size = self._size()
         self._copied_at = min(self._copied_at, size)
-        age = time.monotonic() - self._copied_when
-        if size - self._copied_at < self._step_bytes and age < AGE_SECONDS_MAX:
+        now, since = self._clock(), self._waits_since
+        if since is None:
+            since = self._waits_since = now
+        if size - self._copied_at < self._step_bytes and now - since < AGE_SECONDS_MAX:
             return
         if size < self._log_bytes_max:
             self._wake.set()
@@ -88,7 +93,7 @@ class Checkpoints:
     def _move(self) -> None:
         """Copy all that no reader keeps from being copied.  It can be tried again at any time."""
         with self._moving:
-            self._copied_at, self._copied_when = self._size(), time.monotonic()
+            self._copied_at, self._waits_since = self._size(), None
             try:
                 with self._prepared():
                     self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -6,12 +6,12 @@ import logging
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from app.stores.checkpoints import LOG_BYTES_MAX, STEP_BYTES, Checkpoints
+from app.stores.checkpoints import AGE_SECONDS_MAX, LOG_BYTES_MAX, STEP_BYTES, Checkpoints
 from app.stores.connection import Database, connect
 from tests.contract.conftest import Run
 from tests.harm.disk import Fault
@@ -134,6 +134,32 @@ def test_a_log_that_cannot_be_emptied_is_told_once_and_emptied_later(
 
     assert len(told) == 1
     assert "disk I/O error" in told[0]
+
+
+def test_what_comes_after_a_pause_waits_a_second_too(tmp_path: Path) -> None:
+    """The log was empty meanwhile, so nothing in it was old; who submits a job then has not to share the disk."""
+    path, now, moved = tmp_path / "db.sqlite", [0.0], [0]
+
+    @contextmanager
+    def counted() -> Iterator[None]:
+        moved[0] += 1
+        yield
+
+    with closing(connect(path, "process")) as writer:
+        writer.execute("CREATE TABLE texts (text BLOB)")
+        checkpoints = Checkpoints(
+            path, connect(path, "process"), counted, log_bytes_max=0, clock=lambda: now[0]
+        )
+        checkpoints.start()
+        seen = []
+        for seconds in 100.0, 0.9 * AGE_SECONDS_MAX, 0.2 * AGE_SECONDS_MAX, 100.0, 0.9 * AGE_SECONDS_MAX:
+            now[0] += seconds
+            writer.execute("INSERT INTO texts VALUES ('one')")
+            checkpoints.written()
+            seen.append(moved[0])
+        checkpoints.stop()
+
+    assert seen == [0, 0, 1, 1, 1]
 
 
 def test_writes_go_on_while_the_log_is_emptied(database: Database, tmp_path: Path, run: Run) -> None:
