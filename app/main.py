@@ -64,7 +64,7 @@ def build(settings: Settings, launched: Launched) -> tuple[Server, "Service"]:
     """Everything, wired; nothing opened, and nothing started but the loading of the tasks."""
     engine, blobs = launched.pool, launched.blobs
     clock = SystemClock()
-    watchdog = Watchdog()
+    watchdog = Watchdog(clock)
     timed = Timed(Histogram(COMMIT_BOUNDS), watchdog.lag)
     store = SqliteStore(settings.data_dir / "millpond.sqlite", settings.durability, timed.commits.note)
     directory = DataDirectory(settings.data_dir)

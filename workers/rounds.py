@@ -1,5 +1,8 @@
 """How often the pool looks at its workers: each time it does, somebody is woken who could have slept.
 
+Where nobody asked, that is at a multiple of the time between: other timers of the loop ring at such moments, too, and
+it is woken once for all of them.
+
 Invariant: who asks to be looked at within some time is, whatever was meant before.
 """
 
@@ -31,7 +34,8 @@ class Rounds:
         self._timer.cancel()
 
     def _go(self) -> None:
-        self._wait(self._look())
+        seconds, now = self._look(), self._loop.time()
+        self._wait(round(now / seconds + 1) * seconds - now)
 
     def _wait(self, seconds: float) -> None:
         self._due = self._loop.time() + seconds

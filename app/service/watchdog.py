@@ -2,13 +2,14 @@
 
 How it works: a timer that wants to be on time every `INTERVAL_SECONDS`.  What holds the loop up for longer than that
 is seen for certain, and by how much to within the interval; what does for less, as often as it would meet anybody
-else.  More often would cost more than it tells: each time a process is woken that could have slept.
+else.  More often would cost more than it tells: each time a process is woken that could have slept.  So it rings at
+multiples of the interval, when the pool looks at its workers too.
 """
 
 import asyncio
 import logging
-import time
 
+from app.domain.clock import Clock
 from app.domain.histogram import Histogram
 
 INTERVAL_SECONDS = 0.100
@@ -21,7 +22,8 @@ log = logging.getLogger(__name__)
 class Watchdog:
     """Watches the loop it is started on."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.lag = Histogram(BOUNDS)
 
     def start(self) -> None:
@@ -32,11 +34,12 @@ class Watchdog:
         self._timer.cancel()
 
     def _wait(self) -> None:
-        self._due = time.monotonic() + INTERVAL_SECONDS
-        self._timer = self._loop.call_later(INTERVAL_SECONDS, self._look)
+        now = self._loop.time()
+        self._due = round(now / INTERVAL_SECONDS + 1) * INTERVAL_SECONDS
+        self._timer = self._loop.call_later(self._due - now, self._look)
 
     def _look(self) -> None:
-        late = max(0.0, time.monotonic() - self._due)
+        late = max(0.0, self._clock.monotonic() - self._due)
         self.lag.note(late)
         if late >= WORTH_A_WORD_SECONDS:
             log.warning("the event loop was held up for %.1f s", late)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import cast
 
 import pytest
@@ -10,11 +11,12 @@ from uvicorn.config import Config
 from app.api.server import DATE_SECONDS, Server
 from app.domain.engine import Chunk
 from app.service.jobs import Jobs
+from app.service.watchdog import INTERVAL_SECONDS, Watchdog
 from bench.pool_driver import CPU, Driver, driving
-from tests.simulation.loop import SimulatedLoop
+from tests.simulation.loop import SimulatedClock, SimulatedLoop
 from workers import pool
 from workers.pool import Pool
-from workers.rounds import Rounds
+from workers.rounds import CALM_SECONDS, Rounds
 
 SECONDS_MAX = 20.0
 """A pool that was not to look for an hour has missed it by then."""
@@ -43,7 +45,43 @@ def test_who_asks_to_be_looked_at_sooner_is() -> None:
     with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
         runner.run(story())
 
-    assert looked == [0.0, 0.75, 1.75]
+    assert looked == [0.0, 0.75, 2.0]
+
+
+def test_a_service_with_nothing_to_do_is_woken_once_for_all_that_look_after_it() -> None:
+    """Whenever it was that each began; and who is in time for that was not late."""
+    looked: list[float] = []
+    read: list[float] = []
+
+    async def story() -> Watchdog:
+        loop = asyncio.get_running_loop()
+
+        class Clock(SimulatedClock):
+            def monotonic(self) -> float:
+                read.append(round(loop.time(), 6))
+                return loop.time()
+
+        def look() -> float:
+            looked.append(round(loop.time(), 6))
+            return CALM_SECONDS
+
+        await asyncio.sleep(0.013)
+        rounds = Rounds(look)
+        await asyncio.sleep(0.048)
+        watchdog = Watchdog(Clock(loop, timedelta(0)))
+        watchdog.start()
+        await asyncio.sleep(10.0)
+        rounds.stop()
+        watchdog.stop()
+        return watchdog
+
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        watchdog = runner.run(story())
+
+    assert len(looked) >= 10.0 / CALM_SECONDS
+    assert len(read) >= 10.0 / INTERVAL_SECONDS - 1
+    assert set(looked[1:]) <= set(read)
+    assert watchdog.lag.longest < 1e-6
 
 
 class Told(Driver):
