@@ -3,7 +3,7 @@
     python -m bench.bare_map DATABASE TASK   reads JSON arrays, has `workers.tasks.faults.TASK` run on each item, and
                                              writes the items' lines
 
-What has come in 100 ms is one row of an SQLite database, committed before it is written to stdout, where an empty line
+What has come in 150 ms is one row of an SQLite database, committed before it is written to stdout, where an empty line
 ends a job.  Nothing is checked, told to anybody else, shared fairly or taken up after a crash, and an item that takes
 its worker with it is never heard of again.
 """
@@ -22,7 +22,7 @@ from bench.scale import WORKERS
 from workers.tasks import faults
 
 ITEMS_AT_ONCE = 10
-"""Results of so many items come back together: as often as the service's, for items of 10 ms."""
+"""Results of so many items come back together: about as often as the service's, for items of 10 ms."""
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from workers.task import TaskSpec
 from workers.wire import LEAVING, Frame, Kind, Marks
 
 FLUSH_SECONDS = 0.050
-FLUSH_LONG_SECONDS = 0.200
+FLUSH_LONG_SECONDS = 0.150
 """Of long chunks, beside which nobody else wants a worker: what is sent less often leaves more time to the items."""
 FLUSH_BYTES = 256 << 10
 FLUSH_LINES, FLUSH_BYTES_MAX = 16, 1 << 20

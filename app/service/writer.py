@@ -27,10 +27,11 @@ from app.service.backlog import Backlog
 from app.service.live import LiveJob
 from app.service.recent import Room
 
-STATUS_DELAY_SECONDS = 0.100
-"""A change of status alone waits this long for results of its job to be written with."""
-PAUSE_SECONDS = 0.100
-"""From one write to the next, and from results that come many at once to theirs, if those are of jobs that go on."""
+PAUSE_SECONDS = 0.150
+"""From one write to the next, and from results that come many at once to theirs, if those are of jobs that go on.
+
+A change of status alone waits as long for results of its job to be written with.
+"""
 PAUSE_BYTES_MAX = 256 << 10
 """More results than this do not wait for others."""
 JOBS_MAX = 200
@@ -182,7 +183,7 @@ class Writer:
         if live.at_its_end and self._waiting.results:
             self._wake.set()  # its last results are among these
         else:
-            self._write_within(STATUS_DELAY_SECONDS)
+            self._write_within(PAUSE_SECONDS)
 
     def hasten(self) -> None:
         """Write what waits now."""

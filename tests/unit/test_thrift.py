@@ -104,6 +104,27 @@ def test_results_that_come_many_at_once_wait_for_those_of_other_workers() -> Non
     assert [number - writes[0] for number in writes] == [0, 0, 1, 2, 3]
 
 
+def test_results_at_the_end_of_a_chunk_wait_as_long_for_others() -> None:
+    """That the chunk is over is written with them, and no sooner."""
+    store = Counted()
+    writes: list[int] = []
+
+    async def story(service: Scheduled) -> None:
+        live = await service.submit(*[1e9] * 20, chunksize=10)
+        one, _ = live.chunks
+        service.dispatcher.part(one, 0, 1, 0, b"{}\n", ())
+        await asyncio.sleep(1.0)
+        service.dispatcher.part(one, 1, 9, 0, b"{}\n" * 9, ())
+        service.dispatcher.ended(one, 10, 1.0)
+        for share in 0.0, 0.9, 0.2:
+            await asyncio.sleep(share * PAUSE_SECONDS)
+            writes.append(store.writes)
+
+    scheduled(story, store)
+
+    assert [number - writes[0] for number in writes] == [0, 0, 1]
+
+
 @pytest.mark.parametrize("options", [{}, {"max_in_flight": 1}])
 def test_who_waits_for_a_result_does_not_wait_for_others(options: dict[str, Any]) -> None:
     """Neither for the first one of a job, nor for its last, nor for one that the job's next item waits for."""
