@@ -53,6 +53,8 @@ class Checkpoints:
         self._waits_since: float | None = None
         """When something was first written after that; None if nothing was."""
         self._failing = False
+        self.under_way = False
+        """Whether what `begin` was to move may not be moved yet."""
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._move_forever, name="store-checkpoints", daemon=True)
@@ -83,12 +85,14 @@ class Checkpoints:
 
     def begin(self) -> None:
         """Move what is there, beside whatever comes."""
+        self.under_way = True
         self._wake.set()
 
     def _move_forever(self) -> None:
         while self._wake.wait() and not self._stopping:
             self._wake.clear()
             self._move()
+            self.under_way = False
 
     def _move(self) -> None:
         """Copy all that no reader keeps from being copied.  It can be tried again at any time."""

@@ -39,7 +39,7 @@ GROUP_MAX = 256
 BUSY_SECONDS = 5.0
 """How long a write waits for another process that holds the database locked."""
 QUIET_SECONDS = 0.5
-"""Once nothing was written for so long, the write-ahead log is emptied."""
+"""Once nothing was written for so long, the write-ahead log is emptied, and begun anew."""
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: "Another process holds the database locked.",
@@ -220,12 +220,30 @@ class Database:
             self._on_commit(time.monotonic() - began)
 
     def _next(self) -> _Entry | None:
-        """What waits first; while nothing does, the log is emptied."""
-        try:
+        """What waits first; while nothing does, the log is emptied, and begun anew."""
+        with contextlib.suppress(queue.Empty):
             return self._queue.get(timeout=QUIET_SECONDS)
-        except queue.Empty:
-            self._checkpoints.begin()
+        self._checkpoints.begin()
+        while self._checkpoints.under_way:
+            with contextlib.suppress(queue.Empty):
+                return self._queue.get(timeout=QUIET_SECONDS)
+        self._begin_log()
         return self._queue.get()
+
+    def _begin_log(self) -> None:
+        """Write what is there already, so that whoever comes first after a pause does not wait for the disk.
+
+        The first write after all of the log was copied overwrites its head, and syncs that (sqlite.org/wal.html).
+        """
+        if self._lost:
+            return
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.execute("PRAGMA application_id = 0")
+            with self.payloads.committing(self._writer):
+                self._writer.execute("COMMIT")
+        except (sqlite3.Error, OSError):  # somebody's write will tell, if that lasts
+            self._roll_back()
 
     def _commit(self, group: list[_Entry]) -> None:
         """One transaction for the whole group."""

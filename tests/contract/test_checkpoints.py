@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.stores import connection
 from app.stores.checkpoints import AGE_SECONDS_MAX, LOG_BYTES_MAX, STEP_BYTES, Checkpoints
 from app.stores.connection import Database, connect
 from tests.contract.conftest import Run
@@ -98,6 +99,29 @@ def test_what_is_written_is_soon_in_the_database_itself(database: Database, tmp_
     eventually(
         lambda: texts_without_log(tmp_path, tmp_path / "copy.sqlite") == 2, SECONDS_MAX, "the log is emptied"
     )
+
+
+def test_the_first_write_after_a_pause_does_not_begin_the_log(
+    database: Database, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That waits for the disk, so it is done once while nobody waits, and not again until something is written."""
+
+    def head() -> bytes:
+        with (tmp_path / "db.sqlite-wal").open("rb") as log:
+            return log.read(32)  # with salts that are new each time (sqlite.org/fileformat2.html#walformat)
+
+    monkeypatch.setattr(connection, "QUIET_SECONDS", 0.01)
+    run(add(database, b"one"))
+    first = head()
+    eventually(lambda: head() != first, SECONDS_MAX, "the log begins anew")
+    second = head()
+    for _ in range(20):
+        run(database.read(lambda reader: reader.execute("SELECT 1").fetchall()))
+    monkeypatch.setattr(connection, "QUIET_SECONDS", 3600)
+    run(add(database, b"two"))
+
+    assert head() == second
+    assert texts_in(tmp_path / "db.sqlite") == 2
 
 
 def test_what_is_written_is_soon_in_the_database_itself_though_more_comes(
