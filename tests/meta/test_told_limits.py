@@ -49,6 +49,7 @@ TOLD = [
         f"good for {'five' if access.TICKET_SECONDS == 300 else access.TICKET_SECONDS} minutes",
     ),
     ("docs/control.md", f"ends their workers after {slot.GRACE_SECONDS:g} s"),
+    ("docs/control.md", f"their results are stored every {_ms(writer.PAUSE_SECONDS)}"),
     ("docs/durability.md", f"into the database every {_bytes(checkpoints.STEP_BYTES)}"),
     ("docs/durability.md", f"after {checkpoints.AGE_SECONDS_MAX:g} s at the latest"),
     ("docs/durability.md", f"The log takes {_bytes(LOG_BYTES)} of the disk at most"),
