@@ -161,8 +161,9 @@ def test_a_profile_tells_encoding_apart_from_running(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(profile, "time", Clock)
     took = {stage: seconds for _, stage, seconds in profile.profile(light.STRETCH_ITEMS * 3, runs=1).rows}
 
-    assert took["encode, make lines"] == 3
-    assert took["run"] == 1 + 3
+    encoded = took["encode, make lines"]
+    assert encoded >= 3  # more often where an item took long, which is told by itself
+    assert took["run"] == encoded + 1
 
 
 def test_what_is_stored_compressed_comes_back_and_is_told_beside_what_is_stored_as_it_is() -> None:
