@@ -1,9 +1,9 @@
 """`python -m bench.compressed`: whether it would pay to compress the results that are stored.
 
 Results as workers report them, part by part, are appended to a store as they are, and compressed by whatever is
-installed: zlib always, zstandard and lz4 if they happen to be there.  What is told is CPU time of all threads for each
-MiB of results, the least of several runs: to compress, to store what is left of them, and to read them again.  It pays
-in time where the first two together are less than to store them as they are.
+installed: zlib always, zstandard and lz4 if they happen to be there; it says which are not.  What is told is CPU time
+of all threads for each MiB of results, the least of several runs: to compress, to store what is left of them, and to
+read them again.  It pays in time where the first two together are less than to store them as they are.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import base64
 import importlib
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +35,8 @@ from workers.wire import Kind
 
 SQUARES, TEXTS, RUNS = 1_000_000, 300, 5
 MIB = 1 << 20
+
+OPTIONAL = ("zstandard", "lz4")
 
 Codec = tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]
 """There and back."""
@@ -155,6 +157,13 @@ def main() -> None:
         both = cost.compress_ms + cost.store_ms
         numbers = f"{cost.compress_ms:10.2f}{cost.store_ms:8.2f}{both:8.2f}{cost.decompress_ms:8.2f}"
         print(f"{kind:28}{name:22}{cost.share:7.1%}{numbers}")
+    for left_out in left_out_of(OPTIONAL):
+        print(left_out)
+
+
+def left_out_of(modules: Iterable[str]) -> list[str]:
+    """Those that are not installed, in words."""
+    return [f"{module} is left out: it is not installed" for module in modules if not find_spec(module)]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 
 from app.domain.item import Segment
 from bench import profile, profile_large
-from bench.compressed import cost_of, measure
+from bench.compressed import cost_of, left_out_of, measure
 from bench.conditions import conditions
 from bench.figure import Figure, WrongResult
 from bench.following import as_document, as_lines, follow
@@ -164,6 +164,11 @@ def test_a_profile_tells_encoding_apart_from_running(monkeypatch: pytest.MonkeyP
     encoded = took["encode, make lines"]
     assert encoded >= 3  # more often where an item took long, which is told by itself
     assert took["run"] == encoded + 1
+
+
+def test_a_way_to_compress_that_is_not_installed_is_said_to_be_left_out() -> None:
+    """A table without it would be taken for all that was tried."""
+    assert left_out_of(["json", "lz5"]) == ["lz5 is left out: it is not installed"]
 
 
 def test_what_is_stored_compressed_comes_back_and_is_told_beside_what_is_stored_as_it_is() -> None:
