@@ -4,10 +4,13 @@ Invariant: nothing that an exception's class does, raising from `__str__` or lyi
 """
 
 import traceback
+from types import CodeType, TracebackType
 from typing import Any
 
 MESSAGE_CHARS_MAX = 2_000
 TRACEBACK_CHARS_MAX = 16_000
+_KEPT = 256
+"""Different tracebacks, of which the next is told without looking up its lines."""
 
 
 def describe_exception(error: BaseException, *, skip_frames: int) -> dict[str, Any]:
@@ -24,13 +27,48 @@ def describe_exception(error: BaseException, *, skip_frames: int) -> dict[str, A
     }
 
 
+class _Frames(traceback.StackSummary):
+    """Frames whose text is made once: to look up lines, and mark what failed in them, takes more than all else."""
+
+    def __init__(self, frames: traceback.StackSummary, codes: list[CodeType]) -> None:
+        super().__init__(frames)
+        self._text = frames.format()
+        self._codes = codes  # as long as these are there no others have their ids
+
+    def format(self) -> list[str]:
+        return self._text
+
+
+_frames_at: dict[tuple[int, ...], _Frames] = {}
+"""By each one's code, which takes long to compare but by its id, and the place in it."""
+
+
 def _traceback(error: BaseException, skip_frames: int) -> str:
+    outermost = _outermost(error, skip_frames)
+    codes: list[CodeType] = []
+    places: list[int] = []
+    frame = outermost
+    while frame is not None:
+        codes.append(frame.tb_frame.f_code)
+        places += id(codes[-1]), frame.tb_lasti
+        frame = frame.tb_next
+    frames = _frames_at.get(where := tuple(places))
+    told = traceback.TracebackException(type(error), error, None if frames else outermost)
+    if frames is None:
+        if len(_frames_at) >= _KEPT:
+            _frames_at.clear()
+        frames = _frames_at[where] = _Frames(told.stack, codes)
+    told.stack = frames
+    return "".join(told.format())
+
+
+def _outermost(error: BaseException, skip_frames: int) -> TracebackType | None:
     # Not `error.__traceback__`: the class may have its own idea of attributes.
-    frames = BaseException.__dict__["__traceback__"].__get__(error)
+    frame: TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
     for _ in range(skip_frames):
-        if frames is not None and frames.tb_next is not None:
-            frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames))
+        if frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+    return frame
 
 
 def _guarded(read: Any, otherwise: str) -> str:
