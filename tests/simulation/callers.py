@@ -237,9 +237,16 @@ class Caller:
             return
         await asyncio.sleep(self._cancels_after)
         self._cancelled = True
+        done = sum(segment.count for segment in life.store.log(job_id) or ())
         view, receipt = await self._until_it_works(lambda: life.jobs.cancel(job_id))
         self._check(life, view)
         hold(min(receipt.dropped, receipt.signalled) >= 0, "a receipt counts", receipt)
+        hold(
+            receipt.dropped + receipt.signalled <= view.counts.total - done,
+            "it counts no result",
+            receipt,
+            view,
+        )
         self._told_cancelling = view.job.status is Status.CANCELLING
         self._cancels_after = None
 

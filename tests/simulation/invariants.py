@@ -82,6 +82,7 @@ def check_counts(job: Job, queued: int) -> None:
     counts = job.counts
     found = (queued, counts.running, counts.succeeded, counts.failed, counts.cancelled)
     hold(min(found) >= 0 and sum(found) == counts.total, "counts sum to total", job.id, found)
+    hold(job.started_at is not None or counts.done == 0, "what has results was started", job)
     if job.status.finished:
         hold(queued == counts.running == 0, "nothing of a finished job is left", job.id, found)
         hold(job.ended_at is not None and job.expires_at is not None, "a finished job says when", job)

@@ -103,6 +103,22 @@ def a_restart_skips_an_item(patch: pytest.MonkeyPatch) -> None:
 
 
 @mistake
+def a_cancellation_counts_items_that_have_results(patch: pytest.MonkeyPatch) -> None:
+    real = dispatcher.Dispatcher.part
+
+    def part(self: Any, chunk_id: int, first: int, count: int, *rest: Any) -> None:
+        real(self, chunk_id, first, count, *rest)
+        self.chunks[chunk_id].out += count
+
+    patch.setattr(dispatcher.Dispatcher, "part", part)
+
+
+@mistake
+def a_job_that_runs_is_not_called_started(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dispatcher.Dispatcher, "_started", lambda *_: None)
+
+
+@mistake
 def deaths_are_not_counted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dispatcher, "runs_again", lambda attempts, _, most: retry.runs_again(attempts, 0, most))
 
