@@ -23,13 +23,8 @@ class Supervised:
         self.back: dict[int, int] = {}
         self.ends: dict[int, int] = {}
 
-    def give(
-        self, number: int, count: int, *, concurrency: int = 1, light: bool = False, long: bool = False
-    ) -> None:
-        lines, short = b"1\n" * count, not long
-        chunk = Chunk(
-            number, "t", b"{}", 0, count, lines, short=short, long=long, concurrency=concurrency, light=light
-        )
+    def give(self, number: int, count: int, *, long: bool = False, **options: Any) -> None:
+        chunk = Chunk(number, "t", b"{}", 0, count, b"1\n" * count, short=not long, long=long, **options)
         self.slot.give(chunk, 0.0)
         self.worker.take(chunk, number % 2)
 

@@ -1,0 +1,89 @@
+"""What a slot answers when the pool asks how things stand with its worker."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.test_taking_back import Supervised
+from workers.postmortem import Reason
+
+COROUTINE: dict[str, Any] = {"concurrency": 3}
+
+
+@pytest.fixture
+def supervised() -> Supervised:
+    return Supervised()
+
+
+@pytest.mark.parametrize(
+    ("chunks", "cancelled", "whether"),
+    [
+        ([], [], False),
+        ([{}, {}], [], False),
+        ([{}, {}], [1], True),  # what only waits behind it can go elsewhere
+        ([{}, {}], [2], False),
+        ([COROUTINE, COROUTINE], [1], False),
+        ([COROUTINE, COROUTINE], [2], False),
+        ([COROUTINE, COROUTINE], [1, 2], True),
+    ],
+)
+def test_a_worker_may_be_killed_if_all_that_it_runs_is_cancelled(
+    supervised: Supervised, chunks: list[dict[str, Any]], cancelled: list[int], whether: bool
+) -> None:
+    """Which of a worker's chunks run is the first, and all that run side by side."""
+    for number, options in enumerate(chunks, start=1):
+        supervised.give(number, 2, **options)
+    for number in cancelled:
+        supervised.slot.cancel(number, 0.0)
+
+    assert supervised.slot.only_cancelled is whether
+
+
+@pytest.mark.parametrize(
+    ("chunks", "whether"),
+    [
+        ([], False),
+        ([{}], True),
+        ([{}, {}], False),
+        ([{"long": True}, {}], True),
+        ([{"timeout_seconds": 9.0}], False),
+        ([{"long": True}, {"timeout_seconds": 9.0}], False),
+        ([COROUTINE], False),
+    ],
+)
+def test_a_worker_is_calm_if_what_it_has_may_take_as_long_as_it_likes(
+    supervised: Supervised, chunks: list[dict[str, Any]], whether: bool
+) -> None:
+    """And nothing waits behind what was meant to be short."""
+    for number, options in enumerate(chunks, start=1):
+        supervised.give(number, 2, **options)
+
+    assert supervised.slot.calm is whether
+
+
+def test_a_worker_that_is_to_end_something_is_not_calm(supervised: Supervised) -> None:
+    """Nor one that is about to be ended itself."""
+    supervised.give(1, 2)
+    supervised.slot.cancel(1, 0.0)
+    other = Supervised()
+    other.give(1, 2)
+    other.slot.kill(Reason.MEMORY)
+
+    assert not supervised.slot.calm
+    assert not other.slot.calm
+
+
+def test_a_worker_is_unused_until_it_is_given_something(supervised: Supervised) -> None:
+    """What it is at is the chunk that was given first, as long as it has it."""
+    assert supervised.slot.unused
+    assert supervised.slot.current is None
+    supervised.give(1, 1)
+    supervised.give(2, 1)
+    current = supervised.slot.current
+    assert current is not None
+    assert (current.id, supervised.slot.unused) == (1, False)
+    supervised.run(0)
+    supervised.finish()
+
+    assert supervised.slot.current is None
+    assert not supervised.slot.unused
