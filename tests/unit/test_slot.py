@@ -87,3 +87,36 @@ def test_a_worker_is_unused_until_it_is_given_something(supervised: Supervised) 
 
     assert supervised.slot.current is None
     assert not supervised.slot.unused
+
+
+@pytest.mark.parametrize(
+    ("chunks", "one", "side_by_side"),
+    [
+        ([], "idle", "idle"),
+        ([{}], "behind", "none"),
+        ([{"long": True}], "after", "none"),
+        ([{}, {}], "none", "none"),
+        ([COROUTINE], "none", "idle"),
+        ([COROUTINE, COROUTINE], "none", "idle"),
+        ([COROUTINE, COROUTINE, COROUTINE], "none", "none"),
+    ],
+)
+def test_there_is_room_for_a_second_chunk_or_for_a_few_that_run_side_by_side(
+    supervised: Supervised, chunks: list[dict[str, Any]], one: str, side_by_side: str
+) -> None:
+    """Never for one of either kind beside one of the other."""
+    for number, options in enumerate(chunks, start=1):
+        supervised.give(number, 2, **options)
+
+    assert (supervised.slot.room(1), supervised.slot.room(3)) == (one, side_by_side)
+
+
+def test_who_is_about_to_leave_has_no_room() -> None:
+    """Whatever it has, and however it will go."""
+    retired, killed = Supervised(), Supervised()
+    retired.slot.retire()
+    killed.give(1, 1)
+    killed.slot.kill(Reason.MEMORY)
+
+    rooms = [supervised.slot.room(each) for supervised in (retired, killed) for each in (1, 3)]
+    assert rooms == ["none"] * 4
