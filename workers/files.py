@@ -111,6 +111,7 @@ def _renewed(path: Path, digest: bytes) -> bool:
 
 
 def _flush_directory(directory: Path) -> None:
+    """As `app/stores/names.py` does: neither side knows the other."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

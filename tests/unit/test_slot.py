@@ -95,6 +95,7 @@ def test_a_worker_is_unused_until_it_is_given_something(supervised: Supervised) 
         ([], "idle", "idle"),
         ([{}], "behind", "none"),
         ([{"long": True}], "after", "none"),
+        ([{"short": False}], "none", "none"),
         ([{}, {}], "none", "none"),
         ([COROUTINE], "none", "idle"),
         ([COROUTINE, COROUTINE], "none", "idle"),

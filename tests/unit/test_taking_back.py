@@ -23,8 +23,9 @@ class Supervised:
         self.back: dict[int, int] = {}
         self.ends: dict[int, int] = {}
 
-    def give(self, number: int, count: int, *, long: bool = False, **options: Any) -> None:
-        chunk = Chunk(number, "t", b"{}", 0, count, b"1\n" * count, short=not long, long=long, **options)
+    def give(self, number: int, count: int, **options: Any) -> None:
+        options = {"short": not options.get("long", False)} | options
+        chunk = Chunk(number, "t", b"{}", 0, count, b"1\n" * count, **options)
         self.slot.give(chunk, 0.0)
         self.worker.take(chunk, number % 2)
 

@@ -63,3 +63,18 @@ def test_what_was_to_end_does(status: Status, end: Status) -> None:
 
     assert (ended.status, ended.counts) == (end, Counts(TOTAL, 0, 1, 2, TOTAL - 3))
     assert (ended.error is not None) == (end is Status.FAILED)
+
+
+def test_a_job_whose_every_result_was_stored_is_completed() -> None:
+    """Nothing of it waits, so nothing will tell that it is done."""
+    job = a_job(
+        task="work",
+        status=Status.RUNNING,
+        counts=Counts(TOTAL, succeeded=TOTAL),
+        created_at=START,
+        started_at=START,
+    )
+
+    ended = taken_up(job, Log().segment(0, [False] * TOTAL))
+
+    assert (ended.status, ended.counts) == (Status.COMPLETED, job.counts)
