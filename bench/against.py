@@ -31,7 +31,7 @@ from bench.makespan import costs_of
 from bench.report import rounded
 from bench.scale import WORKERS, Scale
 from bench.server import ROOT, Server, started
-from bench.single import CONNECTIONS, at_once
+from bench.single import CONNECTIONS, appended, at_once
 from bench.timing import timed
 
 THIS = "this one"
@@ -98,6 +98,14 @@ def _single(size: Size) -> Load:
     return Load(f"{size.jobs:,} jobs of one item, over {CONNECTIONS} connections", size.jobs, size.jobs, ask)
 
 
+def _appended(size: Size) -> Load:
+    def ask(url: str) -> float:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return timed(runner.run, appended(url, size.jobs))[0]
+
+    return Load(f"{size.jobs:,} items appended to an open job, one by one", size.jobs, size.jobs, ask)
+
+
 def _costs(size: Size) -> Load:
     costs_ms = costs_of("uniform", size.items, size.item_ms)
     submission = as_document("burn", msgspec.json.encode(costs_ms))
@@ -110,8 +118,13 @@ def _costs(size: Size) -> Load:
     return Load(f"a job of {size.items} items of {size.item_ms:g} ms", 1, size.items, ask)
 
 
-LOADS: Mapping[str, Callable[[Size], Load]] = {"W1": _squares, "W2": _single, "W4": _costs}
-"""A part each of the workload of that name."""
+LOADS: Mapping[str, Callable[[Size], Load]] = {
+    "W1": _squares,
+    "W2": _single,
+    "W4": _costs,
+    "appended": _appended,
+}
+"""A part each of the workload of that name; and what is handed over item by item, into one job."""
 
 
 def measure(roots: Mapping[str, Path], load: Load, turns: int) -> dict[str, list[Turn]]:
@@ -204,7 +217,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with checked_out(options.revision) as tree:
             print(conditions("bench.against", arguments))
-            print(f"medians of {size.turns}; CPU time in ms for each job, {WORKERS} workers", flush=True)
+            print(
+                f"medians of {size.turns}; CPU time in ms for each job, or item that is appended, {WORKERS} workers",
+                flush=True,
+            )
             for name in options.names or LOADS:
                 load = LOADS[name](size)
                 turns = measure({revision(tree): tree, THIS: ROOT}, load, size.turns)

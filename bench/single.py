@@ -14,6 +14,7 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
+from typing import Any
 
 import msgspec
 import uvloop
@@ -26,7 +27,8 @@ from bench.timing import timed
 from workers.tasks.numbers import square
 
 CONNECTIONS = 8
-JOB_HEADERS = "Content-Type: application/json\r\nPrefer: wait=10\r\n"
+JSON, WAIT = "Content-Type: application/json\r\n", "Prefer: wait=10\r\n"
+JOB_HEADERS = JSON + WAIT
 APPLY = "Pool.apply_async().get()"
 MS = 1_000.0
 
@@ -128,6 +130,33 @@ async def at_once(url: str, count: int) -> list[float]:
     numbers = iter(range(count))
     shares = await asyncio.gather(*(_share(url, numbers, _job) for _ in range(CONNECTIONS)))
     return [seconds for share in shares for seconds in share]
+
+
+async def appended(url: str, count: int) -> None:
+    """As many squares, each added to an open job by a request of its own, over one connection; until all are there."""
+    connection = await Connection.open(url)
+    try:
+        body = b'{"task":"square","open":true}'
+        job = f"/v1/jobs/{(await _asked(connection, 'POST', '/v1/jobs', body))['id']}"
+        for number in range(count):
+            await _asked(connection, "POST", f"{job}/items?offset={number}", b"[%d]" % number)
+        await _asked(connection, "POST", f"{job}/seal")
+        done = await _asked(connection, "GET", job, headers=WAIT)
+        outputs = [result.get("output") for result in done["results"] or ()]
+        if outputs != [number**2 for number in range(count)]:
+            raise WrongResult(f"the squares of {count} numbers: {outputs}")
+    finally:
+        await connection.close()
+
+
+async def _asked(
+    connection: Connection, method: str, path: str, body: bytes = b"", headers: str = JSON
+) -> dict[str, Any]:
+    status, answer = await connection.request(method, path, body, headers)
+    if status not in (200, 201, 202):
+        raise WrongResult(f"{status} for {method} {path}: {answer[:500]!r}")
+    told: dict[str, Any] = msgspec.json.decode(answer)
+    return told
 
 
 async def _share(url: str, numbers: Iterable[int], ask: Ask) -> list[float]:
