@@ -94,6 +94,7 @@ def test_results_that_a_loss_of_power_took_were_never_stored(
         assert job is not None
         assert job.counts == Counts(3, succeeded=1)
     assert verify(tmp_path / "copy").problems == []
+    assert not [*(tmp_path / "copy").glob("*.whole")], "the log as it was is not kept"
 
 
 @pytest.mark.usefixtures("no_checkpoint")

@@ -6,6 +6,8 @@ import pytest
 
 from tests.unit.test_taking_back import Supervised
 from workers.postmortem import Reason
+from workers.slot import START_SECONDS_MAX, Action
+from workers.wire import NO_LIMIT
 
 COROUTINE: dict[str, Any] = {"concurrency": 3}
 
@@ -121,3 +123,50 @@ def test_who_is_about_to_leave_has_no_room() -> None:
 
     rooms = [supervised.slot.room(each) for supervised in (retired, killed) for each in (1, 3)]
     assert rooms == ["none"] * 4
+
+
+def test_a_worker_that_had_nothing_to_do_is_not_stuck_when_it_is_given_something(
+    supervised: Supervised,
+) -> None:
+    """It has its time from then on, and no longer."""
+    supervised.give(1, 1, now=3600.0)
+
+    assert supervised.slot.watch(3600.0) is None
+    assert supervised.slot.watch(3600.0 + START_SECONDS_MAX) is Action.KILL
+    assert supervised.slot.kill_reason is Reason.STUCK
+
+
+def test_what_is_put_behind_an_item_gives_it_no_more_time(supervised: Supervised) -> None:
+    """Its limit counts from when it was seen first."""
+    supervised.give(1, 1, timeout_seconds=1.0)
+    supervised.run(0)
+    assert supervised.slot.watch(0.0) is None
+    supervised.give(2, 1, now=0.9)
+
+    assert supervised.slot.watch(1.0) is Action.INTERRUPT
+
+
+def test_a_limit_is_of_one_chunk_only(supervised: Supervised) -> None:
+    """The one after the next has the same word, and all of its items may start."""
+    supervised.give(1, 2)
+    supervised.run(0)
+    supervised.slot.recall(1)
+    supervised.finish()
+    assert supervised.ends == {1: 1}
+    supervised.give(2, 1)
+    supervised.give(3, 1)
+
+    assert [limit.value for limit in supervised.worker.marks.limits] == [NO_LIMIT, NO_LIMIT]
+
+
+def test_a_worker_is_to_be_alone_as_long_as_it_has_what_wants_that(supervised: Supervised) -> None:
+    """Also behind something that does not care, and not after it."""
+    supervised.give(1, 1)
+    assert not supervised.slot.alone
+    supervised.give(2, 1, alone=True)
+    assert supervised.slot.alone
+    supervised.run(0)
+    supervised.finish()
+    assert supervised.ends == {1: 1, 2: 1}
+
+    assert not supervised.slot.alone

@@ -23,10 +23,10 @@ class Supervised:
         self.back: dict[int, int] = {}
         self.ends: dict[int, int] = {}
 
-    def give(self, number: int, count: int, **options: Any) -> None:
+    def give(self, number: int, count: int, *, now: float = 0.0, **options: Any) -> None:
         options = {"short": not options.get("long", False)} | options
         chunk = Chunk(number, "t", b"{}", 0, count, b"1\n" * count, **options)
-        self.slot.give(chunk, 0.0)
+        self.slot.give(chunk, now)
         self.worker.take(chunk, number % 2)
 
     def run(self, items: int) -> None:
