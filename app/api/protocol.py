@@ -78,17 +78,22 @@ class Protocol(HttpToolsProtocol):
                 self._refuse_head()
 
     def on_body(self, body: bytes) -> None:
-        """What is read at once is passed on as it is; uvicorn would copy it twice."""
+        """What is read at once is passed on as it is; uvicorn would copy it twice.
+
+        A read may have tens of thousands of chunks, if there is a line in each: nothing is done twice for any.
+        """
         cycle = self.cycle
-        if not cycle.body and not cycle.response_complete:
-            cycle.body = body  # type: ignore[assignment]  # all that is done with it is to make `bytes` of it
-            if len(body) > HIGH_WATER_LIMIT:
-                self.flow.pause_reading()
-            cycle.message_event.set()
+        if cycle.response_complete:
             return
-        if isinstance(cycle.body, bytes):
-            cycle.body = bytearray(cycle.body)
-        super().on_body(body)
+        if not cycle.body:
+            cycle.body = body  # type: ignore[assignment]  # all that is done with it is to make `bytes` of it
+            cycle.message_event.set()
+        elif isinstance(cycle.body, bytes):
+            cycle.body = bytearray(cycle.body) + body
+        else:
+            cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -158,6 +158,19 @@ def test_a_chunked_upload_of_many_blocks_keeps_every_item_in_its_place(api: http
     assert [line["output"]["n"] for line in lines] == list(range(100_000))
 
 
+def test_a_chunk_for_each_line_keeps_every_item_in_its_place(server: Server, api: httpx.Client) -> None:
+    """Tens of thousands of them are read at once, in pieces that end anywhere."""
+    lines = [b"%d\n" % number for number in range(100_000)]
+    head = "POST /v1/jobs?task=echo&follow=1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/jsonl\r\n"
+    head += "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(line), line) for line in lines)
+
+    answer = sent(server, head.encode() + chunks + b"0\r\n\r\n")
+
+    location = answer.headers["location"]
+    assert api.get(f"{location}/inputs.jsonl").content == b"".join(lines)
+
+
 def test_trailers_after_a_chunked_body_change_nothing(server: Server, api: httpx.Client) -> None:
     """A client may say more after the body (RFC 9110, 6.5); it is dropped."""
     job_id = an_id()
