@@ -58,7 +58,9 @@ class FormReader:
         file_bytes_max: int,
     ) -> None:
         if len(content_type) > CONTENT_TYPE_CHARS_MAX:
-            raise Malformed(f"The Content-Type has more than {CONTENT_TYPE_CHARS_MAX} characters.")
+            raise Malformed(
+                f"The Content-Type has more than {CONTENT_TYPE_CHARS_MAX} characters; all it needs is a boundary."
+            )
         _, options = parse_options_header(content_type)
         if not (boundary := options.get(b"boundary")):
             raise Malformed("multipart/form-data needs a boundary; curl -F adds it by itself.")

@@ -99,7 +99,7 @@ def test_an_address_may_have_a_hundred_parameters(api: httpx.Client) -> None:
 
     assert "100 parameters" not in most["detail"]
     assert more["detail"] == "An address may have 100 parameters; params=… takes many as JSON."
-    assert long["detail"] == "The Content-Type has more than 1024 characters."
+    assert long["detail"] == "The Content-Type has more than 1024 characters; all it needs is a boundary."
 
 
 def test_the_page_takes_any_parameter(api: httpx.Client) -> None:
