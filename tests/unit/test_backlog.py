@@ -60,7 +60,7 @@ def test_no_item_starts_of_a_job_of_which_too_many_results_wait_for_the_store() 
 def test_whose_results_are_few_goes_on_beside_a_job_that_has_filled_what_may_wait() -> None:
     """Also one that filled some of it before, and is told only by its own next results that there is no room."""
     store = StuckStore()
-    items = 20
+    items = 10
 
     async def story(service: Scheduled) -> None:
         second = await service.submit(*[10.0] * ITEMS)
