@@ -58,7 +58,6 @@ class Nearness:
 
     def _keep(self, processor: int | None) -> None:
         """Let the thread that calls run there only, or wherever the main thread may."""
-        # It was taken from us meanwhile, or we may not choose; or there was no telling, which is -1.
-        with suppress(OSError, ValueError):
+        with suppress(OSError):  # it was taken from us meanwhile, or we may not choose
             os.sched_setaffinity(0, os.sched_getaffinity(os.getpid()) if processor is None else {processor})
             self._kept = processor

@@ -12,7 +12,7 @@ from app.stores.sqlite import SqliteStore
 from tests.builders import a_job
 
 EVERYWHERE = os.sched_getaffinity(0)
-NO_PROCESSOR, NOT_TOLD = 100_000, -1
+NO_PROCESSOR = 100_000
 
 
 def _in_a_thread(work: Callable[[], None]) -> None:
@@ -75,10 +75,10 @@ def test_after_long_work_a_thread_may_be_anywhere_until_some_was_short() -> None
 
 
 def test_where_it_cannot_be_chosen_work_is_done_all_the_same() -> None:
-    """On a system that does not tell, or fails to, or of a processor that is there no more."""
+    """On a system that does not tell, or of a processor that is there no more."""
 
     def follow() -> None:
-        for near in (Nearness(None), Nearness(lambda: NO_PROCESSOR), Nearness(lambda: NOT_TOLD)):
+        for near in (Nearness(None), Nearness(lambda: NO_PROCESSOR)):
             near.seen()
             with near.working():
                 assert os.sched_getaffinity(0) == EVERYWHERE
