@@ -25,7 +25,6 @@ from typing import Any, TypeVar
 
 from app.domain.errors import ServiceError, StorageFull, StorageUnavailable
 from app.stores.checkpoints import STEP_BYTES, Checkpoints
-from app.stores.nearness import Nearness, processor_asker
 from app.stores.payloads import DIRECTORY, INLINE_BYTES_MAX, Durability, Gone, Payloads
 from app.stores.recovery import recovered
 
@@ -123,8 +122,6 @@ class Database:
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
-        self._near = Nearness(processor_asker())
-        """Of the writer to the loop."""
         self._lost = False
         """Whether the writer's connection had to be closed, and is to be opened again."""
 
@@ -177,7 +174,6 @@ class Database:
     async def write(self, change: Write[T]) -> T:
         """Run `change` in a transaction, and return once it is committed."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._near.seen()
         self._queue.put((change, future))
         return await future
 
@@ -219,8 +215,7 @@ class Database:
             writes = [entry for entry in group if entry is not None]
             last = len(writes) < len(group)
             began = time.monotonic()
-            with self._near.working():
-                self._commit([entry for entry in writes if not entry[1].cancelled()])
+            self._commit([entry for entry in writes if not entry[1].cancelled()])
             self._checkpoints.written()
             self._on_commit(time.monotonic() - began)
 
