@@ -1,7 +1,7 @@
 """How often the pool looks at its workers: each time it does, somebody is woken who could have slept.
 
-Where nobody asked, that is at a multiple of the time between: other timers of the loop ring at such moments, too, and
-it is woken once for all of them.
+While all is calm that is at multiples of the time between: other timers of the loop ring at such moments, too, and it
+is woken once for all of them.  Else it is so long after the last time: what has a limit began when these began, too.
 
 Invariant: who asks to be looked at within some time is, whatever was meant before.
 """
@@ -34,8 +34,11 @@ class Rounds:
         self._timer.cancel()
 
     def _go(self) -> None:
-        seconds, now = self._look(), self._loop.time()
-        self._wait(round(now / seconds + 1) * seconds - now)
+        seconds = self._look()
+        if seconds >= CALM_SECONDS:
+            now = self._loop.time()
+            seconds = round(now / seconds + 1) * seconds - now
+        self._wait(seconds)
 
     def _wait(self, seconds: float) -> None:
         self._due = self._loop.time() + seconds

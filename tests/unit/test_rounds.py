@@ -16,7 +16,7 @@ from bench.pool_driver import CPU, Driver, driving
 from tests.simulation.loop import SimulatedClock, SimulatedLoop
 from workers import pool
 from workers.pool import Pool
-from workers.rounds import CALM_SECONDS, Rounds
+from workers.rounds import CALM_SECONDS, WATCH_SECONDS, Rounds
 
 SECONDS_MAX = 20.0
 """A pool that was not to look for an hour has missed it by then."""
@@ -46,6 +46,28 @@ def test_who_asks_to_be_looked_at_sooner_is() -> None:
         runner.run(story())
 
     assert looked == [0.0, 0.75, 2.0]
+
+
+def test_looks_that_somebody_needs_are_counted_from_the_first() -> None:
+    """A limit that is a multiple of the time between them is met as it passes."""
+    looked: list[float] = []
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+
+        def look() -> float:
+            looked.append(round(loop.time(), 6))
+            return WATCH_SECONDS
+
+        await asyncio.sleep(0.013)
+        rounds = Rounds(look)
+        await asyncio.sleep(2.5 * WATCH_SECONDS)
+        rounds.stop()
+
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        runner.run(story())
+
+    assert looked == [0.013, 0.033, 0.053]
 
 
 def test_a_service_with_nothing_to_do_is_woken_once_for_all_that_look_after_it() -> None:
