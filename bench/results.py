@@ -15,7 +15,7 @@ _HEAD = """\
 Written by `make bench`; [docs/benchmarks.md](../docs/benchmarks.md) says what each line is and how to read it.
 Figures are medians of so many runs; a ratio is Millpond's median by the reference's. References that are measured take
 turns with Millpond; the ideal of W4 is reckoned, and W7 and recovery have none. Every result was read back and checked.
-`python -m bench NAME` measures the lines of one workload.
+`python -m bench W1` measures the lines of one workload.
 
 ![Each ratio, and its target](results.svg)
 """
