@@ -25,11 +25,15 @@ COMPOSE = (ROOT / "compose.yaml").read_text()
 IMAGE = "millpond-test"
 
 PULL_SECONDS_MAX = 30.0
-BUILD_SECONDS_MAX = 100.0
+BUILD_SECONDS_MAX = 600.0
+"""Two cores under a load of 12 to 18 took 131 s."""
 DOCKER_SECONDS_MAX = 30.0
 START_SECONDS_MAX = 20.0
 STOP_SECONDS = 10
 """What `docker stop` waits by default before it kills."""
+
+pytestmark = pytest.mark.timeout(PULL_SECONDS_MAX + BUILD_SECONDS_MAX + 120)
+"""The first test that needs the image has it built."""
 
 LOCKED_DOWN = (
     *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
