@@ -36,7 +36,9 @@ from workers.worker import Worker, WorkerView, connection_pair, with_most_room
 SETTLED_SECONDS = 0.001
 """After this every processor has seen what was written to shared memory, many times over."""
 STILLBORN_MAX = 10
-STILLBORN_SECONDS_MAX = 5.0
+"""So many workers in a row may end before they come to an item: the next are forked after a while."""
+REFILL_SECONDS_MIN = 0.1
+REFILL_SECONDS_MAX = 5.0
 WAITING_PER_CPU = 4
 """Workers, for each of the largest pool, in a pool whose tasks mostly wait."""
 EXIT_REPORT_SECONDS_MAX = 5.0
@@ -72,7 +74,10 @@ class Pool:
         self._described: asyncio.Future[None] | None = None
         self._stopping = False
         self._stillborn = 0
-        """How many workers in a row ended before they were given anything."""
+        """How many workers in a row ended before they came to an item."""
+        self._refill_seconds = REFILL_SECONDS_MIN
+        self._refill_timer: asyncio.Handle | None = None
+        """Forks what is missing, after so many."""
         self._pressed = False
         """Whether memory is short, and no item should start."""
 
@@ -219,10 +224,17 @@ class Pool:
             self._gone(worker, Exit(None))
 
     def reborn(self) -> None:
-        self._fork_missing()
-        self._listener.room()
+        self._refill()
 
     # -- Workers
+
+    def _refill(self) -> None:
+        """Fork what is missing, and have it given something."""
+        if self._refill_timer is not None:
+            self._refill_timer.cancel()
+            self._refill_timer = None
+        self._fork_missing()
+        self._listener.room()
 
     def _fork_missing(self) -> None:
         if self._stopping:
@@ -295,17 +307,22 @@ class Pool:
             self._replace(worker)
 
     def _replace(self, worker: Worker) -> None:
-        """Fork what is missing: at once, but not in a loop when workers do not even come to their first chunk."""
-        self._stillborn = self._stillborn + 1 if worker.slot.unused else 0
-        if self._stillborn <= STILLBORN_MAX:
-            self._fork_missing()
-            self._listener.room()
+        """Fork what is missing: at once, but not in a loop when workers do not even come to their first item."""
+        if not worker.slot.stillborn:
+            self._stillborn, self._refill_seconds = 0, REFILL_SECONDS_MIN
+        elif self._refill_timer is not None:
             return
-        delay = min(STILLBORN_SECONDS_MAX, 0.05 * 2.0 ** (self._stillborn - STILLBORN_MAX))
+        else:
+            self._stillborn += 1
+        if self._stillborn <= STILLBORN_MAX:
+            self._refill()
+            return
+        seconds = self._refill_seconds
+        self._refill_seconds = min(seconds * 2, REFILL_SECONDS_MAX)
         log.error(
-            "%d workers in a row ended before their first chunk; the next in %.1f s", self._stillborn, delay
+            "%d workers in a row ended before their first item; the next in %.1f s", self._stillborn, seconds
         )
-        self._loop.call_later(delay, self._fork_missing)
+        self._refill_timer = self._loop.call_later(seconds, self._refill)
 
     def _ended_unseen(self, worker: Worker) -> None:
         if self._workers.get(worker.slot.id) is worker:

@@ -98,9 +98,9 @@ class Slot:
         return len(self._given)
 
     @property
-    def unused(self) -> bool:
-        """Whether it was never given anything."""
-        return self._turn == 0
+    def stillborn(self) -> bool:
+        """Whether it has not come to an item yet, and nobody ends it."""
+        return not (self.items_done or self._marks.mark.value or self.leaving)
 
     @property
     def leaving(self) -> bool:

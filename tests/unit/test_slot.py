@@ -75,20 +75,27 @@ def test_a_worker_that_is_to_end_something_is_not_calm(supervised: Supervised) -
     assert not other.slot.calm
 
 
-def test_a_worker_is_unused_until_it_is_given_something(supervised: Supervised) -> None:
-    """What it is at is the chunk that was given first, as long as it has it."""
-    assert supervised.slot.unused
+def test_a_worker_is_stillborn_until_it_comes_to_an_item(supervised: Supervised) -> None:
+    """Whatever it was given before; what it is at is the chunk that was given first, as long as it has it."""
     assert supervised.slot.current is None
     supervised.give(1, 1)
     supervised.give(2, 1)
     current = supervised.slot.current
     assert current is not None
-    assert (current.id, supervised.slot.unused) == (1, False)
+    assert (current.id, supervised.slot.stillborn) == (1, True)
     supervised.run(0)
+    assert not supervised.slot.stillborn
     supervised.finish()
 
     assert supervised.slot.current is None
-    assert not supervised.slot.unused
+    assert not supervised.slot.stillborn
+
+
+def test_a_worker_that_is_ended_is_not_stillborn(supervised: Supervised) -> None:
+    """Nobody can tell what would have come of it."""
+    supervised.slot.retire()
+
+    assert not supervised.slot.stillborn
 
 
 @pytest.mark.parametrize(
