@@ -1,7 +1,7 @@
 """HTTP/1.1 as uvicorn reads it, with a limit on what comes before a body and after its answer, and our own refusals.
 
 Invariant: what cannot be read as HTTP is answered with a problem too, and of no head is more kept than
-`HEAD_BYTES_MAX` and one read of the socket.
+`HEAD_BYTES_MAX` and one portion.
 Invariant: of a body that was answered before its end no more is read than `REST_BYTES_MAX`, for no longer than
 `REST_SECONDS_MAX`; then the connection is closed.
 """
@@ -12,10 +12,11 @@ from http import HTTPStatus
 from urllib.parse import unquote
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.cycle import Cycle
+from app.api.portions import Portions
 from app.api.problems import problem
 from app.api.streaming import CUT_OFF
 
@@ -46,7 +47,7 @@ class _HeadTooLarge(Exception):
     pass
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Portions):
     """One connection."""
 
     _heads = 0
@@ -54,10 +55,12 @@ class Protocol(HttpToolsProtocol):
     _in_head = False
     """Whether one is being read."""
     _head_bytes = 0
-    """How much of it was read before what is read now."""
-    _read_bytes = 0
-    """How much is read now."""
+    """How much of it came before what is parsed now."""
+    _portion_bytes = 0
+    """How much is parsed now."""
     _head_too_large = False
+    _answering: Cycle | None = None
+    """What is being answered, or was last; `cycle` is of the request that is being read, which may be a later one."""
     _refused = False
     _rest: _Rest | None = None
 
@@ -69,19 +72,25 @@ class Protocol(HttpToolsProtocol):
             if self._rest.read_bytes > REST_BYTES_MAX:
                 self.transport.close()
                 return
-        in_head, heads = self._in_head, self._heads
-        self._read_bytes = len(data)
         super().data_received(data)
+
+    def parse(self, portion: bytes) -> None:
+        if self._refused:
+            return
+        in_head, heads = self._in_head, self._heads
+        self._portion_bytes = len(portion)
+        super().parse(portion)
         if in_head and self._in_head and heads == self._heads:  # all of it is this head's, which goes on
-            self._head_bytes += len(data)
+            self._head_bytes += len(portion)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self._refuse_head()
 
     def on_body(self, body: bytes) -> None:
         """What is read at once is passed on as it is; uvicorn would copy it twice.
 
-        A read may have tens of thousands of chunks, if there is a line in each: nothing is done twice for any.
+        A turn may have ten thousand chunks, if there is a line in each: nothing is done twice for any.
         """
+        self.body_left -= len(body)
         cycle = self.cycle
         if cycle.response_complete:
             return
@@ -110,7 +119,7 @@ class Protocol(HttpToolsProtocol):
 
         Of uvicorn's own this leaves out what we do not use, and makes the cycle ours.
         """
-        if self._head_bytes + self._read_bytes > HEAD_BYTES_MAX:
+        if self._head_bytes + self._portion_bytes > HEAD_BYTES_MAX:
             self._check_head()
         self._in_head = False
         url = httptools.parse_url(self.url)
@@ -121,6 +130,8 @@ class Protocol(HttpToolsProtocol):
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"], scope["query_string"] = url.path, url.query or b""
         before = self.cycle
+        headers = dict(self.headers)
+        self.body_left = int(headers.get(b"content-length", 0))
         self.cycle = Cycle(
             scope=scope,
             transport=self.transport,
@@ -130,7 +141,7 @@ class Protocol(HttpToolsProtocol):
             access_log=False,
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
-            expect_100_continue=dict(self.headers).get(b"expect", b"").lower() == b"100-continue",
+            expect_100_continue=headers.get(b"expect", b"").lower() == b"100-continue",
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
@@ -150,7 +161,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        cycle = self.cycle  # of the request that is being read, which may be a later one
+        cycle = self.cycle
         if cycle.more_body and cycle.response_complete and not self.transport.is_closing():
             self._rest = _Rest(self.loop.call_later(REST_SECONDS_MAX, self.transport.close))
 
@@ -160,6 +171,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_rest()
+        self._disconnect()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn always says the same
@@ -171,8 +183,21 @@ class Protocol(HttpToolsProtocol):
 
     def _cut_off(self) -> None:
         """End the connection once what was written is sent; the client sees that there is no end to the answer."""
-        self.cycle.disconnected = True
-        self.cycle.transport.close()
+        self._disconnect()
+        self.transport.close()
+
+    def _start_asgi_task(self, cycle: Cycle, app: ASGI3Application) -> None:  # type: ignore[override]  # all are ours
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _disconnect(self) -> bool:
+        """Tell who answers that nobody listens any more; whether an answer is cut off thereby."""
+        cycle = self._answering
+        if cycle is None or cycle.response_complete:
+            return False
+        cycle.disconnected = True
+        cycle.message_event.set()
+        return cycle.response_started
 
     def _forget_rest(self) -> None:
         if self._rest is not None:
@@ -194,10 +219,7 @@ class Protocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        if not self._disconnect():
             answer = problem(code, detail)
             status = HTTPStatus(answer.status_code)
             headers = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]

@@ -2,8 +2,10 @@
 
 import gzip
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,6 +171,31 @@ def test_lines_hold_nobody_up(watched: Watched, name: str) -> None:
             else "/v1/jobs?task=echo&validate_only=1"
         )
         assert watched.api.post(address, content=body, headers=headers).status_code == status
+
+    assert watched.held_by(ask) == []
+
+
+@pytest.mark.parametrize("kind", ["requests", "chunks"])
+def test_what_is_read_at_once_holds_nobody_up(watched: Watched, kind: str) -> None:
+    """Thousands of requests that wait for no answer, or a body in a chunk for each of its bytes."""
+    last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    head = b"POST /v1/jobs?task=square HTTP/1.1\r\nHost: x\r\nContent-Type: application/jsonl\r\n"
+    body = b"1\r\n1\r\n1\r\n\n\r\n" * 50_000
+    sent = {
+        "requests": b"GET /livez HTTP/1.1\r\n\r\n" * 5_000,
+        "chunks": head + b"Transfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n",
+    }[kind]
+
+    def ask() -> None:
+        with socket.create_connection(
+            (watched.api.base_url.host, watched.api.base_url.port or 0)
+        ) as connection:
+            connection.settimeout(60)
+            sender = threading.Thread(target=connection.sendall, args=(sent + last,))
+            sender.start()
+            answers = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+            sender.join()
+        assert answers.count(b"HTTP/1.1 20") == (5_001 if kind == "requests" else 2)
 
     assert watched.held_by(ask) == []
 
