@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from typing import Any, Literal, Self
 
 import msgspec
@@ -31,10 +30,10 @@ _ESCAPES = {rb"\u00%02x" % letter: b"%c" % letter for letter in b"sha-0123456789
 _STRIP_BYTES = 256 << 10
 _GLANCE_BYTES = 2 << 20
 """So much can be looked at whether it names anything at all, before it is cut."""
-_FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?>(?:[^"]++|"(?!,"[eo]))*)"|[^",]*+))?,"error":')
+FAILURE = re.compile(rb'\{"index":\d+(?:,"key":(?:"(?>(?:[^"]++|"(?!,"[eo]))*)"|[^",]*+))?,"error":')
 _HEAD = re.compile(rb'\{"index":\d+,(?P<keyed>"key":)?')
-_HEAD_BYTES = 4 << 10
-"""Longer lines may have a long key, whose end the expression takes far longer to find."""
+HEAD_BYTES = 4 << 10
+"""Longer lines may have a long key, whose end the expressions take far longer to find."""
 _END = re.compile(rb'(?:,"attempts":(?P<attempts>\d+))?(?:,"duration_ms":(?P<took>[\d.]+))?\}\Z')
 _END_BYTES_MAX = 128
 _ERROR, _OUTPUT = b'"error":', b'"output":'
@@ -116,9 +115,9 @@ class Told:
 
 def is_failure(line: bytes) -> bool:
     """Whether a result line says `error`."""
-    if len(line) > _HEAD_BYTES:
+    if len(line) > HEAD_BYTES:
         return line.startswith(_ERROR, _key(line)[1])
-    return _FAILURE.match(line) is not None
+    return FAILURE.match(line) is not None
 
 
 def _key(line: bytes) -> tuple[bytes | None, int]:
@@ -208,18 +207,6 @@ def _unescaped(text: bytes) -> bytes:
     for escape, letter in _ESCAPES.items():
         text = text.replace(escape, letter)
     return text
-
-
-def take(lines: bytes, outcome: Outcome | None, skip: int, most: int) -> tuple[bytes, int]:
-    """The lines of an outcome, without the first `skip` and at most `most` of them, and their number."""
-    if outcome is None:
-        start = cut(lines, 0, skip)
-        end = cut(lines, start, most)
-        return lines[start:end], number_of_lines(lines, start, end)
-    failed = outcome == "failed"
-    chosen = (line for line in lines.splitlines(keepends=True) if is_failure(line) == failed)
-    taken = list(islice(chosen, skip, skip + most))
-    return b"".join(taken), len(taken)
 
 
 def divided(blocks: Sequence[Block], at: int) -> tuple[list[Block], list[Block]]:

@@ -1,7 +1,8 @@
 """The items of a job again, as they were sent: all, or those that came to this or that end.
 
-How it works: what was asked for becomes ranges of indexes, read off the result log by index, a page at a time; the
-ranges are then cut out of the job's blocks.
+How it works: what was asked for becomes stretches of items, read off the result log by index, a page at a time, which
+are then cut out of the job's blocks.  Where items that are meant stand between others, a byte for each tells which
+they are (`flags`), so that a million that alternate are not cut out one by one.
 
 Invariant: memory is a page of results and a block of items; what ends without an error is complete.
 """
@@ -13,20 +14,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.errors import NotFound
-from app.domain.groups import group_of_line
-from app.domain.item import Outcome, Segment, is_failure
+from app.domain.flags import MEANT, OTHER, ended, in_group, meant, runs
+from app.domain.item import Outcome, Segment
 from app.domain.job import Job
 from app.domain.store import JobStore
+from app.service.intake import Lines
 from app.service.items import BlockReader
 from app.service.jobs import Jobs
 
 PIECE_BYTES = 64 << 10
 """Lines are handed on in pieces of at least about this."""
-PAGE_BYTES = 256 << 10
+PAGE_BYTES = 1 << 20
 PAGE_RANGES = 1_000
-RANGES_AT_ONCE = 250
+STRIP_BYTES = 64 << 10
+"""Of results, what is looked at together."""
+TAKES_AT_ONCE = 250
 """Before others have the loop."""
+FLAGS_PER_TAKE = 64
+"""To choose from so many items costs what it does to cut out some."""
+FLAGS_MAX = 16 << 10
 
+Stretch = tuple[int, int, bytes]
+"""Items from `first` up to `stop`: those that are meant, by flags, or if there are none, all."""
 Select = Literal["all", "failed", "succeeded", "cancelled", "unfinished"]
 
 
@@ -54,30 +63,39 @@ class Inputs:
         return Inputs(self._store, jobs)
 
     async def lines(self, job: Job, selection: Selection) -> AsyncIterator[bytes]:
-        """The lines of the selected items, in input order; of a job that lives, as it is when they are read.
+        """The lines of `pieces`, in small ones."""
+        async for piece in self.pieces(job, selection, PIECE_BYTES):
+            yield piece.text
 
-        NotFound if the job is deleted meanwhile.
+    async def pieces(self, job: Job, selection: Selection, piece_bytes: int) -> AsyncIterator[Lines]:
+        """The lines of the selected items, in input order, in pieces of at least so many bytes but for the last.
+
+        Of a job that lives, as it is when they are read.  NotFound if the job is deleted meanwhile.
         """
         parts: list[bytes] = []
-        size = 0
+        count = size = takes = 0
         reader: BlockReader | None = None
-        number = 0
-        async for first, stop in self._ranges(job, selection):
-            number += 1
-            if number % RANGES_AT_ONCE == 0:
+        async for first, stop, flags in self._stretches(job, selection):
+            takes += 1 + len(flags) // FLAGS_PER_TAKE
+            if takes >= TAKES_AT_ONCE:
                 await asyncio.sleep(0)
-            while first < stop:
-                if reader is None or first not in reader:
-                    reader = await self._reader(job, first)
-                lines, count = reader.take(first, stop - first, sys.maxsize, exactly=True)
-                first += count
-                size += len(lines)
+                takes = 0
+            index = first
+            while index < stop:
+                if reader is None or index not in reader:
+                    reader = await self._reader(job, index)
+                lines, number = reader.take(index, stop - index, sys.maxsize, exactly=True)
+                chosen = flags[index - first : index - first + number]
+                index += number
+                if OTHER in chosen:
+                    lines, number = meant(lines, chosen), chosen.count(MEANT)
                 parts.append(lines)
-                if size >= PIECE_BYTES:
-                    yield b"".join(parts)
-                    parts, size = [], 0
+                count, size = count + number, size + len(lines)
+                if size >= piece_bytes:
+                    yield Lines(count, b"".join(parts))
+                    parts, count, size = [], 0, 0
         if parts:
-            yield b"".join(parts)
+            yield Lines(count, b"".join(parts))
         await self._still_there(job)
 
     async def _reader(self, job: Job, index: int) -> BlockReader:
@@ -92,61 +110,99 @@ class Inputs:
         if (await self._jobs.get(job.id)).job.created_at != job.created_at:
             raise _gone(job)
 
-    def _ranges(self, job: Job, selection: Selection) -> AsyncIterator[tuple[int, int]]:
-        """(first, stop) of the selected items, in order."""
+    async def _stretches(self, job: Job, selection: Selection) -> AsyncIterator[Stretch]:
+        """Those of the selected items, in order."""
         match selection.select:
-            case "failed":
-                return self._ended(job, "failed", selection.error_group)
-            case "succeeded":
-                return self._ended(job, "succeeded", None)
-            case "unfinished":
-                return self._without_result(job, job.counts.total)
-            case "cancelled":
-                return self._without_result(job, job.counts.total if job.status.finished else 0)
             case "all":
-                return _one(0, job.counts.total)
+                yield 0, job.counts.total, b""
+                return
+            case "failed" | "succeeded" as outcome:
+                pages = self._ended(job, outcome, selection.error_group)
+            case "unfinished":
+                pages = self._without_result(job, job.counts.total)
+            case "cancelled":
+                pages = self._without_result(job, job.counts.total if job.status.finished else 0)
+        async for page in pages:
+            for stretch in _together(page):
+                yield stretch
 
-    async def _ended(self, job: Job, outcome: Outcome, group: str | None) -> AsyncIterator[tuple[int, int]]:
+    async def _ended(self, job: Job, outcome: Outcome, group: str | None) -> AsyncIterator[Iterable[Stretch]]:
         index = 0
         while segments := await self._store.segments_from(job.id, index, outcome, bytes_max=PAGE_BYTES):
-            # In a thread: to group a thousand failures takes longer than the loop may be held up.
-            for chosen in await asyncio.to_thread(_chosen, segments, outcome, group):
-                yield chosen
+            if group is None:
+                yield _ended_so(segments, outcome)
+            else:
+                # In a thread: to group a thousand failures takes longer than the loop may be held up.
+                yield await asyncio.to_thread(_of_group, segments, group)
             index = segments[-1].first + segments[-1].count
 
-    async def _without_result(self, job: Job, total: int) -> AsyncIterator[tuple[int, int]]:
+    async def _without_result(self, job: Job, total: int) -> AsyncIterator[Iterable[Stretch]]:
         position = 0
         while position < total:
             page = await self._store.done_ranges(job.id, position, PAGE_RANGES)
+            left: list[Stretch] = []
             for first, count in [*page, (total, 0)] if len(page) < PAGE_RANGES else page:
                 if position < min(first, total):
-                    yield position, min(first, total)
+                    left.append((position, min(first, total), b""))
                 position = max(position, first + count)
+            yield left
 
 
-def _chosen(segments: Iterable[Segment], outcome: Outcome, group: str | None) -> list[tuple[int, int]]:
-    """The ranges (first, stop) of items with this outcome, and of this group."""
-    ranges: list[tuple[int, int]] = []
-    for first, stop in (found for segment in segments for found in _ranges_in(segment, outcome, group)):
-        if ranges and ranges[-1][1] == first:
-            ranges[-1] = (ranges[-1][0], stop)
+def _ended_so(segments: Iterable[Segment], outcome: Outcome) -> Iterator[Stretch]:
+    """The items with this outcome."""
+    for segment in segments:
+        first, stop = segment.first, segment.first + segment.count
+        if segment.failed == (segment.count if outcome == "failed" else 0):
+            yield first, stop, b""
+            continue
+        for strip in _strips(segment.lines):
+            flags = ended(strip, outcome)
+            yield first, first + len(flags), flags
+            first += len(flags)
+
+
+def _of_group(segments: Iterable[Segment], group: str) -> list[Stretch]:
+    """The items whose failures are in this group."""
+    return [(s.first, s.first + s.count, in_group(s.lines, group)) for s in segments]
+
+
+def _strips(lines: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(lines):
+        end = lines.find(b"\n", min(start + STRIP_BYTES, len(lines) - 1)) + 1
+        yield lines[start:end]
+        start = end
+
+
+def _together(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
+    """The same, of which those that are small and near to each other are one, and those with few flags several."""
+    parts: list[bytes] = []
+    begin = end = 0
+    for first, stop, flags in stretches:
+        small = flags or (MEANT * (stop - first) if stop - first <= FLAGS_PER_TAKE else b"")
+        if parts and not (small and first - end <= FLAGS_PER_TAKE and end - begin < FLAGS_MAX):
+            yield from _parted(begin, b"".join(parts))
+            parts.clear()
+        if not small:
+            yield first, stop, b""
+            continue
+        if parts:
+            parts.append(OTHER * (first - end))
         else:
-            ranges.append((first, stop))
-    return ranges
+            begin = first
+        parts.append(small)
+        end = stop
+    if parts:
+        yield from _parted(begin, b"".join(parts))
 
 
-def _ranges_in(segment: Segment, outcome: Outcome, group: str | None) -> Iterator[tuple[int, int]]:
-    if group is None and segment.failed == (segment.count if outcome == "failed" else 0):
-        yield segment.first, segment.first + segment.count
-        return
-    for index, line in enumerate(segment.lines.splitlines(), start=segment.first):
-        failed = is_failure(line)
-        if failed == (outcome == "failed") and (group is None or group_of_line(line).id == group):
-            yield index, index + 1
-
-
-async def _one(first: int, stop: int) -> AsyncIterator[tuple[int, int]]:
-    yield first, stop
+def _parted(first: int, flags: bytes) -> Iterator[Stretch]:
+    """The stretch of these flags, or if few are meant, one for each run of those."""
+    if flags.count(MEANT) * FLAGS_PER_TAKE >= len(flags):
+        yield first, first + len(flags), flags
+    else:
+        for start, stop in runs(flags):
+            yield first + start, first + stop, b""
 
 
 def _gone(job: Job) -> NotFound:

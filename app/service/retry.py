@@ -5,12 +5,12 @@ Invariant: the new job has all of the selected items, or there is none.
 
 import hashlib
 import json
-import sys
 
 from app.domain.errors import Conflict, Fault, Invalid
+from app.domain.item import Block
 from app.domain.job import Job
 from app.service.inputs import Inputs, Selection
-from app.service.intake import LineCutter
+from app.service.intake import BLOCK_BYTES
 from app.service.jobs import Accepted, Draft, Jobs
 
 
@@ -29,11 +29,9 @@ async def retry(
     draft = _draft(job, selection, idempotency_key)
     if earlier := await jobs.earlier(draft):
         return earlier
-    cutter = LineCutter(sys.maxsize)
     async with jobs.upload(draft) as upload:
-        async for lines in inputs.lines(job, selection):
-            await upload.add(list(cutter.feed(lines)))
-        await upload.add(list(cutter.finish()))
+        async for lines in inputs.pieces(job, selection, BLOCK_BYTES // 2):
+            await upload.add([Block(upload.count, lines.count, lines.text)])
         if not upload.count:
             raise _nothing(job, selection)
         return await jobs.commit(upload, draft)

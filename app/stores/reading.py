@@ -8,7 +8,8 @@ segments, from the covering index alone; and while the job runs only the gapless
 import sqlite3
 from collections.abc import Iterator
 
-from app.domain.item import Block, Outcome, Page, Segment, View, line_at, number_of_lines, take
+from app.domain.flags import take
+from app.domain.item import Block, Outcome, Page, Segment, View, line_at, number_of_lines
 from app.domain.store import Extent
 from app.stores.payloads import COLUMNS, SIZE, Payloads
 
@@ -112,19 +113,16 @@ def segments_from(
 ) -> list[Segment]:
     """Segments with results of item `index` or later ones, those without such an outcome left out unread."""
     found: list[Segment] = []
-    for (segment_id,) in connection.execute(
-        f"SELECT id FROM {_FROM_ITEM.format(own=_OWN[outcome])}", (job_id, index)
+    for row in connection.execute(
+        f"SELECT first, count, failed, done_before, failed_before, owner, {COLUMNS}, {SIZE} AS bytes"
+        f" FROM {_FROM_ITEM.format(own=_OWN[outcome])}",
+        (job_id, index),
     ):
-        row = connection.execute(
-            f"SELECT first, count, failed, done_before, failed_before, {SIZE} FROM segments WHERE id = ?",
-            (segment_id,),
-        ).fetchone()
-        first, count, failed, done_before, failed_before, size = row
-        bytes_max -= size
+        bytes_max -= row["bytes"]
         if found and bytes_max < 0:
             break
-        lines = _lines(connection, payloads, segment_id)
-        found.append(Segment(job_id, first, count, failed, done_before, failed_before, lines))
+        place = row["first"], row["count"], row["failed"], row["done_before"], row["failed_before"]
+        found.append(Segment(job_id, *place, payloads.lines(row)))
     return found
 
 

@@ -12,6 +12,7 @@ from bench.following import Submission, as_document, as_lines, follow
 from bench.server import Server, started
 from bench.squares import check, json_array, json_lines, json_objects
 from tests.conftest import SETTINGS
+from tests.integration.answers import JSONL, an_id, client, document_of, ended
 from tests.waiting import eventually
 
 ITEMS = 200_000
@@ -38,6 +39,26 @@ def test_no_line_of_python_is_run_for_each_item_by_who_serves(tmp_path: Path, fo
 
     times, line = _RAN.findall(log)[-1]
     assert int(times) < TIMES_MAX, line
+
+
+def test_no_line_of_python_is_run_for_each_item_that_is_run_again(tmp_path: Path) -> None:
+    """Nor for each that is read, though every other item of the job failed."""
+    settings = {f"MILLPOND_{name.upper()}": value for name, value in SETTINGS.items()}
+    with started(Server(tmp_path, settings, "tests.counted")) as server, client(server) as api:
+        bad, good = b'{"x": %31d}\n' % -1, b'{"x": %31d}\n' % 1
+        body = (bad + good) * (ITEMS // 4)
+        job = document_of(api.put(f"/v1/jobs/{an_id()}?task=sqrt", content=body, headers=JSONL))
+        assert ended(api, job["id"])["counts"]["failed"] == ITEMS // 4
+        api.patch("/v1/pool/cpu", json={"paused": True}).raise_for_status()
+        _told(server)
+        new = document_of(api.post(job["links"]["retry"]).raise_for_status())
+        read = api.get(f"{job['links']['inputs']}?select=failed").content
+        log = _told(server)
+
+    assert new["counts"]["queued"] == ITEMS // 4
+    assert read == bad * (ITEMS // 4)
+    times, line = _RAN.findall(log)[-1]
+    assert int(times) < TIMES_MAX // 4, line
 
 
 def _told(server: Server) -> str:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from app.domain.flags import take
 from app.domain.item import (
     Block,
     Page,
@@ -27,7 +28,6 @@ from app.domain.item import (
     keyless,
     number_of_lines,
     strips,
-    take,
 )
 from workers.report import Order, Report, key_of_line
 from workers.wire import Frame, Kind, Marks
