@@ -2,7 +2,7 @@
 
 How it works: a deleted job's row goes, and its owner is marked dead; nothing finds what hangs on that owner any
 more.  `sweep` then takes that away piece by piece, and after it pages off the end of the file.  An owner's payloads go
-as one file, after its rows.
+as one file, after its rows; on a full disk before them, since that makes room.
 """
 
 import sqlite3

@@ -17,6 +17,7 @@ only synced again: file systems keep them in a journal, and when that cannot be 
 Invariant: bytes that a committed row names are never changed, nor cut off.
 """
 
+import errno
 import logging
 import os
 import sqlite3
@@ -42,6 +43,9 @@ COLUMNS = "lines, place, size, checksum"
 SIZE = "coalesce(size, length(lines))"
 INLINE_BYTES_MAX = 64 << 10
 """A smaller payload is cheaper in the database: a file of its own is made, synced and removed again."""
+KEPT_BYTES = 16 << 20
+KEPT_SHARE = 0.02
+"""Of the disk, the less of the two: no payload takes that, so that to delete, and to free what was, has room."""
 _STRIDE_BYTES = 512
 _LOOSE = " UNION ALL ".join(
     f"SELECT place, size, checksum FROM owners JOIN {table} ON owner = owners.id AND place >= loose"
@@ -111,7 +115,9 @@ class Payloads:
         return len(text) <= self._inline_bytes_max
 
     def add(self, owner: int, text: bytes) -> Columns:
-        """Put a payload where it belongs; the columns of its row."""
+        """Put a payload where it belongs; the columns of its row.  OSError ENOSPC if there is no room for it."""
+        if not self._fits(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if self.inline(text):
             return text, None, None, None
         descriptor = self._opened(owner)
@@ -206,6 +212,11 @@ class Payloads:
         with suppress(FileNotFoundError):
             return [int(path.name) for path in self._directory.iterdir() if path.name.isdecimal()]
         return []
+
+    def _fits(self, text: bytes) -> bool:
+        disk = os.statvfs(self._directory.parent)
+        kept = min(KEPT_BYTES, int(disk.f_blocks * disk.f_frsize * KEPT_SHARE))
+        return disk.f_bavail * disk.f_frsize - len(text) >= kept
 
     def _path(self, owner: int) -> Path:
         return self._directory / str(owner)

@@ -27,7 +27,7 @@ _Row = tuple[str, int, int, int, int, int]
 
 _LOOSE = " UNION ALL ".join(
     f"SELECT '{table}', {table}.rowid, owner, place, size, checksum FROM owners"
-    f" JOIN {table} ON owner = owners.id AND place >= loose WHERE loose IS NOT NULL"
+    f" JOIN {table} ON owner = owners.id AND place >= loose WHERE loose IS NOT NULL AND NOT dead"
     for table in ("blocks", "segments")
 )
 
@@ -82,7 +82,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _loose(connection: sqlite3.Connection) -> list[_Row]:
-    """The rows whose payloads may not be on the disk."""
+    """The rows whose payloads may not be on the disk, and are somebody's: those of the dead may be gone."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return connection.execute(_LOOSE).fetchall() if version >= SCHEMA_MIN else []
 

@@ -302,10 +302,27 @@ class SqliteStore:
         )
 
     async def sweep(self, bytes_max: int) -> bool:
-        more, owner = await self._database.write(lambda connection: housekeeping.sweep(connection, bytes_max))
+        while True:
+            try:
+                more, owner = await self._database.write(
+                    lambda connection: housekeeping.sweep(connection, bytes_max)
+                )
+                break
+            except StorageFull:
+                # To delete rows takes room, in the log; to remove what is nobody's any more makes some.
+                if not await self._database.read(self._remove_of_dead):
+                    raise
         if owner is not None:
             await self._database.remove_payloads(owner)
         return more
+
+    def _remove_of_dead(self, connection: sqlite3.Connection) -> bool:
+        """Remove the payloads of a dead owner that has some, before its rows; whether there was one."""
+        for (owner,) in connection.execute("SELECT id FROM owners WHERE dead"):
+            if self._payloads.exist(owner):
+                self._payloads.remove(owner)
+                return True
+        return False
 
     async def _execute(self, statement: str, values: Sequence[object] | Mapping[str, object]) -> None:
         await self._database.write(lambda connection: connection.execute(statement, values) and None)

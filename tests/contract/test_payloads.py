@@ -14,7 +14,7 @@ import pytest
 
 from app.domain.errors import Conflict, ServiceError, StorageFull, StorageUnavailable
 from app.domain.job import Counts
-from app.stores import connection
+from app.stores import checkpoints, connection
 from app.stores.backup import back_up
 from app.stores.connection import Database
 from app.stores.directory import DataDirectory
@@ -83,6 +83,25 @@ def test_a_file_goes_with_its_job_or_upload(tmp_path: Path, run: Run) -> None:
 
         assert len(files(tmp_path)) == 1
         assert run(store.read_block("b", 0)) == a_large_block()
+
+
+def test_files_of_the_dead_that_are_gone_before_their_rows_are_no_loss(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk they go first; a kill then takes nothing of others."""
+    monkeypatch.setattr(connection, "QUIET_SECONDS", 3600)
+    monkeypatch.setattr(checkpoints, "AGE_SECONDS_MAX", 3600)
+    with opened(tmp_path / "data") as store:
+        run(submit(store, "dead", a_large_block()))
+        run(store.delete_job("dead"))
+        run(submit(store, "later", a_block()))
+        shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    the_file(tmp_path / "copy").unlink()
+
+    with opened(tmp_path / "copy") as store:
+        assert ids(run, store) == {"later"}
+        sweep(run, store)
+    assert verify(tmp_path / "copy").problems == []
 
 
 def test_what_a_crash_left_in_the_directory_is_harmless(tmp_path: Path, run: Run) -> None:

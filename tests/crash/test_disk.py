@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 TASKS = {"tasks": f"{SETTINGS['tasks']},tests.crash.gated"}
 ITEMS = 2_000
+ROOTS = 100_000
+"""So many take more than half of a small disk."""
 SECONDS_MAX = 20
 
 KINDS = [
@@ -230,6 +232,34 @@ def test_a_full_disk_holds_work_up_until_there_is_space(small_disk: Path, gate: 
     assert log.startswith(before)
     assert sorted(line["index"] for line in lines_of(log)) == list(range(ITEMS))
     assert list((small_disk / "data").rglob(".new-*")) == []
+    assert verify(small_disk / "data").problems == []
+    assert "Traceback" not in server.log, server.log
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_to_delete_a_job_makes_room_on_a_disk_that_jobs_have_filled(small_disk: Path, killed: bool) -> None:
+    """Nobody but the service has to remove anything: the job that waits goes on, also in the next service."""
+    settings = {f"MILLPOND_{name.upper()}": value for name, value in SETTINGS.items()}
+    server = Server(small_disk / "data", settings | {"MILLPOND_PRUNE_SECONDS": "0.1"})
+    server.start()
+    body = b"".join(b"%d\n" % number for number in range(ROOTS))
+    try:
+        with client(server) as api:
+            jobs = [
+                document_of(api.put(f"/v1/jobs/{job}?task=sqrt", content=body, headers=JSONL))
+                for job in ("first", "second")
+                if job == "first" or ended(api, "first")
+            ]
+            moving(api, jobs[1], lambda: paused(api, jobs[1]), "the trouble is told")
+            api.delete("/v1/jobs/first").raise_for_status()
+            if killed:
+                server.kill()
+        if killed:
+            server.start()
+        with client(server) as api:
+            assert ended(api, "second")["counts"]["succeeded"] == ROOTS
+    finally:
+        server.end()
     assert verify(small_disk / "data").problems == []
     assert "Traceback" not in server.log, server.log
 
