@@ -7,7 +7,7 @@ import pytest
 from tests.unit.test_taking_back import Supervised
 from workers.postmortem import Reason
 from workers.slot import START_SECONDS_MAX, Action
-from workers.wire import NO_LIMIT
+from workers.wire import NO_LIMIT, Frame, Kind, ProtocolError
 
 COROUTINE: dict[str, Any] = {"concurrency": 3}
 
@@ -89,6 +89,47 @@ def test_a_worker_is_stillborn_until_it_comes_to_an_item(supervised: Supervised)
 
     assert supervised.slot.current is None
     assert not supervised.slot.stillborn
+
+
+@pytest.mark.parametrize("frame", [Frame(Kind.PART, b"", 2, 0, 1), Frame(Kind.DESCRIBE, b"", 1)])
+def test_what_no_worker_says_of_its_chunks_is_refused(supervised: Supervised, frame: Frame) -> None:
+    """A report of a chunk that it does not have is not taken for one of another that it has."""
+    supervised.give(1, 1)
+
+    with pytest.raises(ProtocolError):
+        supervised.slot.received(frame, 0.0)
+    assert supervised.slot.items_done == 0
+
+
+def test_a_chunk_takes_as_long_as_nothing_else_ran(supervised: Supervised) -> None:
+    """One that waited behind another began when that ended."""
+    supervised.give(1, 2, now=0.25)
+    supervised.give(2, 1, now=0.5)
+    assert (supervised.slot.taken(1, 1.0), supervised.slot.taken(2, 1.0)) == (0.75, 0.0)
+    supervised.run(0)
+    supervised.finish()
+
+    assert supervised.took == {1: 0.75, 2: 0.0}
+    assert supervised.slot.items_done == 3
+
+
+def test_coroutines_take_time_side_by_side(supervised: Supervised) -> None:
+    """None waits behind another."""
+    supervised.give(1, 1, now=0.25, **COROUTINE)
+    supervised.give(2, 1, now=0.5, **COROUTINE)
+
+    assert (supervised.slot.taken(1, 1.0), supervised.slot.taken(2, 1.0)) == (0.75, 0.5)
+
+
+def test_a_worker_that_says_that_it_leaves_is_given_nothing_more(supervised: Supervised) -> None:
+    """And is no loss, whatever becomes of it."""
+    supervised.worker.leaving = True
+    supervised.give(1, 1)
+    supervised.worker.begin(0, 0.0)
+    supervised.slot.received(supervised.worker.pipe.popleft(), 0.0)
+
+    assert supervised.slot.kill_reason is Reason.RETIRED
+    assert supervised.slot.room(1) == "none"
 
 
 def test_a_worker_that_is_ended_is_not_stillborn(supervised: Supervised) -> None:

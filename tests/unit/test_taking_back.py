@@ -22,6 +22,7 @@ class Supervised:
         self.slot = Slot(0, marks, self, now=0.0)
         self.back: dict[int, int] = {}
         self.ends: dict[int, int] = {}
+        self.took: dict[int, float] = {}
 
     def give(self, number: int, count: int, *, now: float = 0.0, **options: Any) -> None:
         options = {"short": not options.get("long", False)} | options
@@ -50,7 +51,7 @@ class Supervised:
         self.back[chunk_id] = stop
 
     def ended(self, chunk_id: int, stop: int, seconds: float) -> None:
-        self.ends[chunk_id] = stop
+        self.ends[chunk_id], self.took[chunk_id] = stop, seconds
 
     def part(
         self, chunk_id: int, first: int, count: int, failed: int, lines: bytes, files: Sequence[str]
@@ -212,3 +213,19 @@ def test_items_side_by_side_wait_for_nobody(supervised: Supervised) -> None:
     supervised.worker.begin(0, 0.0)
 
     assert not supervised.slot.hold_back(LONG_SECONDS, idle=True)
+
+
+def test_nothing_goes_back_while_the_end_of_a_chunk_is_on_its_way(supervised: Supervised) -> None:
+    """Its results are, too, though the chunk behind it runs already."""
+    supervised.give(1, 1)
+    supervised.give(2, 3)
+    supervised.run(1)  # which ends the first
+    supervised.worker.begin(0, 0.0)
+    assert supervised.worker.marked == (2, 0)
+
+    assert not supervised.slot.hold_back(LONG_ALONE_SECONDS, idle=True)
+    supervised.slot.take_back()
+    supervised.finish()
+
+    assert supervised.back == {}
+    assert supervised.ends == {1: 1, 2: 3}
