@@ -186,6 +186,29 @@ def test_what_comes_after_a_pause_waits_a_second_too(tmp_path: Path) -> None:
     assert seen == [0, 0, 1, 1, 1]
 
 
+def test_what_is_copied_is_counted_anew_when_the_log_begins_anew(tmp_path: Path) -> None:
+    """A step is what was added since, not what the log was larger before."""
+    path = tmp_path / "db.sqlite"
+    log = tmp_path / "db.sqlite-wal"
+    moved: list[int] = []
+
+    @contextmanager
+    def counted() -> Iterator[None]:
+        moved.append(log.stat().st_size)
+        yield
+
+    checkpoints = Checkpoints(
+        path, sqlite3.connect(""), counted, step_bytes=10, log_bytes_max=10, clock=lambda: 0.0
+    )
+    checkpoints.start()
+    for size in 100, 105, 3, 12, 13:
+        log.write_bytes(bytes(size))
+        checkpoints.written()
+    checkpoints.stop()
+
+    assert moved == [100, 13]
+
+
 def test_writes_go_on_while_the_log_is_emptied(database: Database, tmp_path: Path, run: Run) -> None:
     """Of many writes at once, with checkpoints among them, each is answered and there."""
 

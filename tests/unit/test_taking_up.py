@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from app.domain.errors import StorageUnavailable
 from app.domain.item import Block, Segment
 from app.domain.job import Counts, Job, Options, Status
 from app.service.dispatcher import Dispatcher
@@ -78,3 +79,33 @@ def test_a_job_whose_every_result_was_stored_is_completed() -> None:
     ended = taken_up(job, Log().segment(0, [False] * TOTAL))
 
     assert (ended.status, ended.counts) == (Status.COMPLETED, job.counts)
+
+
+class _Stopped(ScriptedEngine):
+    """Tells whether it was stopped."""
+
+    stopped = False
+
+    async def stop(self) -> None:
+        self.stopped = True
+        await super().stop()
+
+
+class _Unreadable(MemoryStore):
+    async def unfinished_jobs(self) -> list[Job]:
+        raise StorageUnavailable("The disk cannot be read.")
+
+
+def test_who_cannot_read_its_jobs_leaves_no_worker_behind() -> None:
+    """The start fails, and nothing runs."""
+
+    async def story() -> _Stopped:
+        loop = asyncio.get_running_loop()
+        engine = _Stopped(loop, random.Random(0))
+        dispatcher = Dispatcher(_Unreadable(), engine, SimulatedClock(loop, timedelta()))
+        with pytest.raises(StorageUnavailable):
+            await dispatcher.start()
+        return engine
+
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        assert runner.run(story()).stopped
