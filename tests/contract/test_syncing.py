@@ -89,6 +89,16 @@ def test_what_comes_while_others_are_synced_may_not_be_on_the_disk(
     assert syncing.loose == [None, None]
 
 
+def test_what_comes_meanwhile_is_not_in_the_state_that_is_on_the_disk(syncing: Syncing) -> None:
+    """Which is what one reads who keeps it out of the database, from the beginning on."""
+    syncing.add(1)
+    with syncing.payloads.on_disk(syncing.reader):
+        syncing.add(2)
+        assert syncing.reader.execute("SELECT loose FROM owners ORDER BY id").fetchall() == [(0,), (None,)]
+
+    assert syncing.reader.execute("SELECT loose FROM owners WHERE id = 2").fetchone() == (0,)
+
+
 def test_a_payload_leaves_no_file_open(syncing: Syncing) -> None:
     """Neither its writing nor its reading nor its sync."""
     syncing.add(1, 2)
