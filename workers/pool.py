@@ -30,8 +30,8 @@ from workers.memory import MemoryGuard, Pressure
 from workers.postmortem import Exit, Reason
 from workers.rounds import CALM_SECONDS, PRESSED_SECONDS, WATCH_SECONDS, Rounds
 from workers.slot import Action, Slot
-from workers.wire import WORKERS_MAX, Frame, Kind, Marks, ProtocolError
-from workers.worker import Worker, WorkerView, connection_pair, with_most_room
+from workers.wire import WIRE_ID, WORKERS_MAX, Frame, Kind, Marks, ProtocolError
+from workers.worker import Worker, WorkerView, all_calm, connection_pair, with_most_room, youngest_of
 
 SETTLED_SECONDS = 0.001
 """After this every processor has seen what was written to shared memory, many times over."""
@@ -39,6 +39,7 @@ STILLBORN_MAX = 10
 """So many workers in a row may end before they come to an item: the next are forked after a while."""
 REFILL_SECONDS_MIN = 0.1
 REFILL_SECONDS_MAX = 5.0
+FORKED_AT_ONCE = 16
 WAITING_PER_CPU = 4
 """Workers, for each of the largest pool, in a pool whose tasks mostly wait."""
 EXIT_REPORT_SECONDS_MAX = 5.0
@@ -68,6 +69,8 @@ class Pool:
         self._forker = Forker(self, launcher)
         self._guard = guard
         self._workers: dict[int, Worker] = {}
+        self._holders: dict[int, Worker] = {}
+        """Who has which chunk, by so much of its id as travels."""
         self._free_ids = deque(range(WORKERS_MAX))
         self._tasks: dict[str, dict[str, Any]] = {}
         self._restarts = dict.fromkeys(sizes, 0)
@@ -140,7 +143,8 @@ class Pool:
         for worker in by_load[: max(0, len(by_load) - processes)]:
             worker.surplus = True
             worker.slot.retire()
-            self._after_chunk(worker)
+            if not worker.slot.chunks:
+                worker.signal(signal.SIGKILL)
         self._listener.room()
 
     def restarts(self, pool: str) -> int:
@@ -164,6 +168,7 @@ class Pool:
         """Send a chunk to the worker with the most room.  There must be room."""
         worker = self._choose(pool, chunk.concurrency, alone=chunk.alone)
         assert worker is not None, "a chunk without room"
+        self._holders[chunk.id & WIRE_ID] = worker
         worker.send(worker.slot.give(chunk, self._loop.time()))
         self._rounds.within(WATCH_SECONDS, unless=self._calm)
 
@@ -193,11 +198,12 @@ class Pool:
         worker = self._holder(chunk_id)
         if worker is not None and worker.slot.only_cancelled:
             self._kill(worker, Reason.CANCELLED)
-            self._fork_missing()
+            self._loop.call_soon(self._fork_further)  # hundreds may be killed together
         return running
 
     def _holder(self, chunk_id: int) -> Worker | None:
-        return next((worker for worker in self._workers.values() if worker.slot.has(chunk_id)), None)
+        worker = self._holders.get(chunk_id & WIRE_ID)
+        return worker if worker and chunk_id in worker.slot.chunk_ids() else None
 
     def _choose(self, pool: str, concurrency: int, *, alone: bool) -> Worker | None:
         return with_most_room(self._workers.values(), pool, concurrency, alone=alone or self._pressed)
@@ -237,11 +243,18 @@ class Pool:
         self._listener.room()
 
     def _fork_missing(self) -> None:
+        """Fork what is missing, so many workers before others have the loop."""
         if self._stopping:
             return
-        for pool, size in self._sizes.items():
-            for _ in range(size - len(self._staying(pool))):
-                self._fork(pool)
+        missing = [pool for pool, size in self._sizes.items() for _ in range(size - len(self._staying(pool)))]
+        for pool in missing[:FORKED_AT_ONCE]:
+            self._fork(pool)
+        if len(missing) > FORKED_AT_ONCE:
+            self._loop.call_soon(self._fork_further)
+
+    def _fork_further(self) -> None:
+        self._fork_missing()
+        self._listener.room()
 
     def _staying(self, pool: str) -> list[Worker]:
         return [w for w in self._workers.values() if w.pool == pool and not w.slot.leaving]
@@ -263,7 +276,7 @@ class Pool:
             self._take(worker)
         except EOFError:
             # The zygote has the last word on how it ended; this is only the first to be heard.
-            self._loop.call_later(EXIT_REPORT_SECONDS_MAX, self._ended_unseen, worker)
+            self._loop.call_later(EXIT_REPORT_SECONDS_MAX, self._ended, worker, Exit(None))
             worker.signal(signal.SIGKILL)
 
     def _take(self, worker: Worker) -> None:
@@ -277,6 +290,7 @@ class Pool:
                     continue
                 slot.received(frame, self._loop.time())
                 if frame.kind is Kind.DONE:
+                    self._holders.pop(frame.chunk_id, None)
                     self._after_chunk(worker)
         except ProtocolError as error:
             # Only a task that writes to the socket itself can do this, by its number.
@@ -295,10 +309,15 @@ class Pool:
             self._rounds.within(WATCH_SECONDS)  # it could run what waits elsewhere
 
     def _ended(self, worker: Worker, exit_: Exit) -> None:
-        """Its process is gone: read what it still managed to send, then replace it."""
+        """Its process is gone: read what it still managed to send, some at a time, then replace it."""
+        if self._workers.get(worker.slot.id) is not worker:
+            return  # it was replaced while its process was said to be gone
         with contextlib.suppress(EOFError):
             while worker.readable():
                 self._take(worker)
+                if worker.behind:
+                    self._loop.call_soon(self._ended, worker, exit_)
+                    return
         oom = exit_.status == -signal.SIGKILL and not worker.slot.leaving and self._guard.oom_happened()
         told = replace(exit_, stack=worker.box.stack(), log=worker.box.log(), oom=oom)
         self._gone(worker, told)
@@ -324,15 +343,13 @@ class Pool:
         )
         self._refill_timer = self._loop.call_later(seconds, self._refill)
 
-    def _ended_unseen(self, worker: Worker) -> None:
-        if self._workers.get(worker.slot.id) is worker:
-            self._ended(worker, Exit(None))
-
     def _gone(self, worker: Worker, exit_: Exit) -> None:
         self._forget(worker)
         worker.slot.died(exit_)
 
     def _forget(self, worker: Worker) -> None:
+        for chunk_id in worker.slot.chunk_ids():
+            self._holders.pop(chunk_id & WIRE_ID, None)
         worker.close()
         del self._workers[worker.slot.id]
         self._free_ids.append(worker.slot.id)
@@ -356,7 +373,7 @@ class Pool:
             printing |= worker.box.bound()
         self._share_what_waits(now)
         pressure = self._guard.look(now)
-        if pressure is Pressure.KILL and (youngest := self._youngest()):
+        if pressure is Pressure.KILL and (youngest := youngest_of(self._workers.values())):
             log.warning("memory is short: ending worker %s, whose item began last", youngest.slot.pid)
             self._kill(youngest, Reason.MEMORY)
         pressed = pressure in (Pressure.HOLD, Pressure.KILL)
@@ -369,13 +386,7 @@ class Pool:
 
     def _calm(self) -> bool:
         """Whether nothing is lost by looking at the workers less often."""
-        if self._guard.limit_bytes is not None:
-            return False
-        idle = {worker.pool for worker in self._workers.values() if not worker.slot.chunks}
-        return all(
-            not worker.slot.chunks or (worker.pool not in idle and worker.slot.calm)
-            for worker in self._workers.values()
-        )
+        return self._guard.limit_bytes is None and all_calm(self._workers.values())
 
     def _share_what_waits(self, now: float) -> None:
         """Take back what waits in a worker behind something that takes long."""
@@ -387,8 +398,3 @@ class Pool:
     def _take_back(self, worker: Worker) -> None:
         worker.slot.take_back()
         self._listener.room()
-
-    def _youngest(self) -> Worker | None:
-        """The worker whose item began last: it has lost least."""
-        busy = [w for w in self._workers.values() if w.slot.item is not None and not w.slot.leaving]
-        return max(busy, key=lambda worker: worker.slot.seen_at, default=None)

@@ -140,8 +140,8 @@ class Slot:
         """When the item that runs began, as far as the pool has looked."""
         return self._seen_at
 
-    def has(self, chunk_id: int) -> bool:
-        return chunk_id in self._given
+    def chunk_ids(self) -> list[int]:
+        return list(self._given)
 
     def room(self, concurrency: int) -> Room:
         """What room there is for a chunk of a task of which so many run side by side."""

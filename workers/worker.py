@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -21,6 +21,8 @@ SMALL_BYTES = 16 << 10
 """What most reports fit in.  For a larger buffer memory is mapped, and given back, each time."""
 READ_BYTES = 256 << 10
 """What is read at once while there is that much."""
+FRAMES_AT_ONCE = 16
+"""Of those that were read together, before others have the loop: a task may say a word a line."""
 VECTORS_MAX = 64
 """Parts of frames that are sent in one call."""
 
@@ -62,6 +64,10 @@ class Worker:
         """Whether it leaves without a successor."""
         self._connection = connection
         self._reader = FrameReader()
+        self._frames: Iterator[Frame] | None = None
+        """What was read and not received yet."""
+        self._coming_back = False
+        self._on_readable: Callable[[Worker], None] = lambda _: None
         self._helping = SMALL_BYTES
         self._outgoing: deque[memoryview] = deque()
         self._pidfd: int | None = None
@@ -78,6 +84,7 @@ class Worker:
 
     def listen(self, on_readable: Callable[["Worker"], None]) -> None:
         """Have the loop call whenever there is something to `receive`."""
+        self._on_readable = on_readable
         self._loop.add_reader(self._connection, on_readable, self)
 
     def forked(self, pid: int, pidfd: int) -> None:
@@ -98,12 +105,33 @@ class Worker:
             with contextlib.suppress(OSError):
                 os.killpg(self.slot.pid, signal.SIGKILL)
 
-    def receive(self) -> Iterable[Frame]:
+    @property
+    def behind(self) -> bool:
+        """Whether more was read than was received."""
+        return self._frames is not None
+
+    def receive(self) -> Iterator[Frame]:
         """One helping of what it wrote; nothing if there is nothing, EOFError at the end of the stream."""
+        self._frames = frames = self._frames or self._read()
+        for number, frame in enumerate(frames, start=1):
+            yield frame
+            if number == FRAMES_AT_ONCE:
+                if not self._coming_back:
+                    self._coming_back = True
+                    self._loop.call_soon(self._come_back)
+                return
+        self._frames = None
+
+    def _come_back(self) -> None:
+        self._coming_back = False
+        if self.behind and self.reading:
+            self._on_readable(self)
+
+    def _read(self) -> Iterator[Frame]:
         try:
             data = self._connection.recv(self._helping)
         except BlockingIOError:
-            return ()
+            return iter(())
         except ConnectionResetError:
             data = b""
         if not data:
@@ -116,6 +144,8 @@ class Worker:
         """Whether there is more to `receive`, or the end."""
         if not self.reading:
             return False
+        if self.behind:
+            return True
         try:
             self._connection.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -185,3 +215,15 @@ def with_most_room(workers: Iterable[Worker], pool: str, concurrency: int, *, al
         elif room == "behind" or (room == "after" and behind is None):
             behind = worker
     return least or behind
+
+
+def youngest_of(workers: Iterable[Worker]) -> Worker | None:
+    """The worker whose item began last: it has lost least."""
+    busy = [worker for worker in workers if worker.slot.item is not None and not worker.slot.leaving]
+    return max(busy, key=lambda worker: worker.slot.seen_at, default=None)
+
+
+def all_calm(workers: Collection[Worker]) -> bool:
+    """Whether none has something with a time limit, or that waits where it could run sooner elsewhere."""
+    idle = {worker.pool for worker in workers if not worker.slot.chunks}
+    return all(not worker.slot.chunks or (worker.pool not in idle and worker.slot.calm) for worker in workers)

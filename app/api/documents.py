@@ -8,10 +8,12 @@ from pydantic import BaseModel
 
 from app.api import body
 from app.api.schemas import parsed
-from app.domain.errors import Malformed, WrongMediaType
+from app.domain.errors import Invalid, Malformed, WrongMediaType
 from app.domain.not_json import why
 
 DOCUMENT_BYTES_MAX = 64 << 10
+MEMBERS_MAX = 50
+"""Of thousands, each would be found fault with."""
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -35,8 +37,11 @@ async def read(request: Request, model: type[M]) -> M:
 
 def _members(data: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(data, type=dict[str, Any])
+        members = msgspec.json.decode(data, type=dict[str, Any])
     except msgspec.ValidationError:
         raise Malformed("The body must be a JSON object.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"The body is not JSON: {why(error, data)}.") from None
+    if len(members) > MEMBERS_MAX:
+        raise Invalid(f"The body has {len(members)} members; {MEMBERS_MAX} at most are read.")
+    return members

@@ -3,9 +3,10 @@
 Invariant: task, options and quota are checked before the items are read, wherever the form allows it.
 """
 
+import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -25,7 +26,7 @@ from app.domain.errors import Fault, Invalid, RequestError, WrongMediaType, show
 from app.domain.item import Block
 from app.service.checking import Examination
 from app.service.cutting import WHOLE_BYTES, Members, ObjectCutter, members_of
-from app.service.intake import LineCutter, blocks_of
+from app.service.intake import LineCutter, grouped
 from app.service.jobs import Accepted, Draft
 from app.service.naming import named_in
 
@@ -33,6 +34,8 @@ JSONL = frozenset({"application/jsonl", "application/x-ndjson", "application/x-j
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 SAID_BYTES_MAX, SAID_MAX = 1_024, 256
 """Of options that are kept, and how many; nobody changes them."""
+FILES_AT_ONCE = 1_000
+"""Of a form, before others have the loop."""
 _FLAGS = frozenset({"follow", "validate_only"})
 _JSONL_HINT = (
     "Send many items as JSON lines, which have no limit:"
@@ -201,9 +204,12 @@ class _Submission:
             form = await reader.read(taking.metered(body.chunks(self._request)))
         query.refuse_twice([*self._query, *form.fields])
         options = SubmitOptions.parse(self._option_values({**self._query, **form.fields}), of_query=True)
-        self._note(msgspec.json.encode([form.fields, [(file.id, file.name) for file in form.files]]))
+        if self._digest is not None:
+            for piece in told_of(form):
+                self._note(piece)
+                await asyncio.sleep(0)
         draft = self._draft(options, of_query=True)
-        blocks = self._file_items(self._context.jobs.task(options.task), form)
+        blocks = await self._file_items(self._context.jobs.task(options.task), form)
         if self._check:
             async with self._examination(draft) as examination:
                 await examination.add(blocks, _by_pointer)
@@ -214,7 +220,7 @@ class _Submission:
             await self._context.files.note(file.id, file.size_bytes, file.name, file.media_type)
         return replace(await self._context.jobs.submit(draft, blocks), checked=self._check)
 
-    def _file_items(self, task: Mapping[str, Any], form: Form) -> list[Block]:
+    async def _file_items(self, task: Mapping[str, Any], form: Form) -> list[Block]:
         parameter = task["file_parameter"]
         if parameter is None:
             raise Invalid(f"Task {task['name']!r} takes no file; send its items as JSON or JSON lines.")
@@ -223,7 +229,11 @@ class _Submission:
         items = (
             {parameter: {"file": file.id} | ({"name": file.name} if file.name else {})} for file in form.files
         )
-        return blocks_of(items, self._context.settings.max_item_bytes)
+        blocks = []
+        for block in grouped(map(msgspec.json.encode, items), self._context.settings.max_item_bytes):
+            blocks.append(block)
+            await asyncio.sleep(0)
+        return blocks
 
     def _draft(self, options: SubmitOptions, *, of_query: bool) -> Draft:
         """The submission without its items; its task exists and its `params` are valid."""
@@ -260,6 +270,15 @@ class _Submission:
             typed = {name: _typed(text, properties.get(name, {})) for name, text in params.items()}
             values["params"] = values.get("params", {}) | typed
         return values
+
+
+def told_of(form: Form) -> Iterator[bytes]:
+    """What was sent, `[fields, [[id, name], …]]`, as JSON, some files at a time."""
+    yield b"[%b,[" % msgspec.json.encode(form.fields)
+    for start in range(0, len(form.files), FILES_AT_ONCE):
+        files = [(file.id, file.name) for file in form.files[start : start + FILES_AT_ONCE]]
+        yield (b"," if start else b"") + msgspec.json.encode(files)[1:-1]
+    yield b"]]"
 
 
 def _by_pointer(index: int, detail: str) -> Fault:

@@ -36,6 +36,6 @@ class Admission:
             raise self._dispatcher.trouble
         if self._closing.is_set():
             raise Unavailable("The service is stopping and takes nothing new.", retry_after_seconds=5)
-        waiting = self._dispatcher.waiting_items()
+        waiting = self._dispatcher.tallies.items
         if waiting >= self._limits.queued_items_max:
             raise Unavailable(f"{waiting} items wait already.", retry_after_seconds=10)

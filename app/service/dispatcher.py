@@ -29,6 +29,7 @@ from app.service.backlog import Backlog
 from app.service.changes import Changes
 from app.service.checking import Checking
 from app.service.deadlines import Deadlines
+from app.service.ending import Ending
 from app.service.feed import Bell
 from app.service.items import ItemCache
 from app.service.live import LiveJob
@@ -40,6 +41,8 @@ from app.service.writer import Writer
 
 TAKEN_UP_AT_ONCE = 100
 """Of unfinished jobs at the start, before others have the loop; who looks for garbage looks at none of them."""
+GIVEN_AT_ONCE = 20
+"""Chunks, likewise: hundreds of workers may have room at the same moment."""
 
 log = logging.getLogger(__name__)
 
@@ -135,16 +138,17 @@ class Dispatcher:
         Returns once this is stored.
         """
         if live.halt is not None:
-            killed = self._kill(live) if force else 0
+            killed = await Ending(self._engine.kill, live.chunks).signalled() if force else 0
             if live.job.status is Status.CANCELLING:
                 await self._writer.written(live)  # who asked before may not have been answered yet
             return Receipt(0, killed)
         unfinished = live.waiting + live.out
         status = step(live.job.status, Event.CANCEL_ASKED)
         live.job = replace(live.job, status=status, cancel_requested_at=self._clock.now())
-        signalled = self._halt(live, Event.CANCEL_ASKED)
+        ending = self._halt(live, Event.CANCEL_ASKED)
         if force:
-            self._kill(live)
+            Ending(self._engine.kill, live.chunks)
+        signalled = await ending.signalled()
         await self._writer.written(live)
         return Receipt(unfinished - signalled, signalled)
 
@@ -185,16 +189,13 @@ class Dispatcher:
             return problem("pool-paused", f"PATCH /v1/pool/{live.pool} resumes the pool.")
         return None
 
-    def waiting_items(self) -> int:
-        """How many items wait in all."""
-        return self.tallies.items
-
     def pump(self) -> None:
-        """Give the engine as much as it has room for."""
+        """Give the engine as much as it has room for, so many chunks before others have the loop."""
         wanted = self.scheduler.wanted()
         if not wanted or not self._accepting or self.trouble or self.backlog.stops_all:
             return
         pools = [pool for pool in wanted if pool not in self.paused_pools]
+        given = 0
         # Who must run alone waits until nothing runs in any pool: until then no other pool gets anything new.
         for pool in [pool for pool in pools if self.scheduler.first_is_alone(pool)] or pools:
             workers = self._engine.size(pool)
@@ -204,6 +205,10 @@ class Dispatcher:
                 self._engine.run(chunk, pool)
                 if live.job.status is Status.QUEUED:
                     self._started(live)
+                given += 1
+                if given == GIVEN_AT_ONCE:
+                    asyncio.get_running_loop().call_soon(self.pump)
+                    return
 
     def _room(self, pool: str, live: LiveJob) -> Room:
         return self._engine.room(pool, concurrency=live.concurrency, alone=live.next_alone)
@@ -358,22 +363,18 @@ class Dispatcher:
         live.ring()
         self.bell.ring()
 
-    def _halt(self, live: LiveJob, why: Event) -> int:
-        """End the job early, keeping what is done; how many running items were asked to end."""
+    def _halt(self, live: LiveJob, why: Event) -> Ending:
+        """End the job early, keeping what is done; its running items are asked to end."""
         if live.halt is not None:
-            return 0
+            return Ending(self._engine.cancel, ())
         live.halt = why
         if told := reason(why, live.job.options):
             live.job = replace(live.job, error=told)
         live.drop_waiting()
-        signalled = sum(self._engine.cancel(chunk_id) for chunk_id in live.chunks)
+        ending = Ending(self._engine.cancel, live.chunks)
         self.scheduler.refresh(live)
         self._writer.touch(live)
-        return signalled
-
-    def _kill(self, live: LiveJob) -> int:
-        """End what runs of the job, whatever it does; how many items that were."""
-        return sum(self._engine.kill(chunk_id) for chunk_id in list(live.chunks))
+        return ending
 
     def _log(
         self, live: LiveJob, first: int, count: int, failed: int, lines: bytes, files: Sequence[str] = ()

@@ -39,7 +39,7 @@ class Figures:
         pools = self._engine.pools()
         return Snapshot(
             {status: jobs.get(status, 0) for status in Status},
-            self._dispatcher.waiting_items(),
+            self._dispatcher.tallies.items,
             sum(live.out for live in set(self._dispatcher.chunks.values())),
             self._dispatcher.stored,
             self._dispatcher.backlog.bytes,

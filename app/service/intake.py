@@ -159,11 +159,6 @@ def split_array(array: bytes | memoryview, item_bytes_max: int) -> list[Block]:
     return list(grouped(map(bytes, spans), item_bytes_max))
 
 
-def blocks_of(items: Iterable[object], item_bytes_max: int) -> list[Block]:
-    """The blocks of items made here."""
-    return list(grouped(map(msgspec.json.encode, items), item_bytes_max))
-
-
 def grouped(spans: Iterable[bytes], item_bytes_max: int) -> Iterator[Block]:
     """The blocks of items that each are JSON.  TooLarge if one is over the limit."""
     first = size = 0

@@ -3,7 +3,8 @@
 Invariant: what is kept is bounded in bytes for all jobs together; what is dropped can be read again.
 """
 
-from collections import OrderedDict
+import asyncio
+from collections import OrderedDict, deque
 
 import msgspec
 
@@ -15,6 +16,8 @@ READ_BYTES = 32 << 20
 """Of blocks that jobs had some items of, but for the one used last: thousands of jobs may share the workers."""
 BLOCK_BYTES = 400
 """What a block takes besides its lines: of items that come one by one, most."""
+FORGOTTEN_AT_ONCE = 1_000
+"""Blocks of a job that is over, before others have the loop."""
 _EXACT_BELOW = 64
 _GUESSES_MAX = 4
 
@@ -51,17 +54,26 @@ class ItemCache:
 
     def __contains__(self, place: tuple[str, int]) -> bool:
         """Whether the block of this job that starts with this item is here."""
-        return place in self._blocks
+        job_id, first = place
+        return first in self._firsts.get(job_id, ())
 
     def pop(self, job_id: str, first: int) -> Block | None:
         """The block that starts with item `first`, if it is here; it is kept no longer."""
-        return self._drop((job_id, first))
+        return self._drop((job_id, first)) if (job_id, first) in self else None
 
     def forget(self, job_id: str) -> None:
         """The job is over; another may come under its id."""
         self._let_go(job_id)
-        for first in list(self._firsts.get(job_id, ())):
-            self._drop((job_id, first))
+        self._forget(job_id, deque(self._firsts.pop(job_id, ())))
+
+    def _forget(self, job_id: str, firsts: deque[int]) -> None:
+        """Drop these blocks of a job that is over, some at a time; those of another one under its id stay."""
+        for _ in range(min(FORGOTTEN_AT_ONCE, len(firsts))):
+            place = (job_id, firsts.popleft())
+            if place not in self:
+                self._drop(place)
+        if firsts:
+            asyncio.get_running_loop().call_soon(self._forget, job_id, firsts)
 
     def read_from(self, job_id: str, block: Block) -> None:
         """The job is at this block now."""
@@ -96,10 +108,10 @@ class ItemCache:
         if block is not None:
             self._left += BLOCK_BYTES + len(block.lines)
             job_id, first = key
-            firsts = self._firsts[job_id]
-            del firsts[first]
+            firsts = self._firsts.get(job_id, {})
+            firsts.pop(first, None)
             if not firsts:
-                del self._firsts[job_id]
+                self._firsts.pop(job_id, None)
         return block
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 AT_ONCE = 100
-"""Of those whose time comes at the same moment, before others have the loop."""
+"""Of those whose time comes at the same moment, stale ones too, before others have the loop."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -59,13 +59,13 @@ class Timetable(Generic[K]):
     def _ring(self) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
-        told = 0
+        looked_at = 0
         try:
-            while self._heap and self._heap[0][0] <= now and told < AT_ONCE:
+            while self._heap and self._heap[0][0] <= now and looked_at < AT_ONCE:
                 at, key = heapq.heappop(self._heap)
+                looked_at += 1
                 if self._at.get(key) == at:
                     del self._at[key]
-                    told += 1
                     self._tell(key)
         finally:
             if self._heap:

@@ -188,3 +188,20 @@ def problem_of_many(response: httpx.Response) -> Document:
     """As `problem_of`, of twenty faults: each says what there is instead."""
     assert response.status_code == 422
     return document_of(response)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("PATCH", "/v1/pool/cpu"), ("PATCH", "/v1/jobs/JOB"), ("POST", "/v1/session")]
+)
+def test_a_body_of_very_many_members_is_refused_as_one(api: httpx.Client, method: str, path: str) -> None:
+    """To find fault with each of thousands would take as long as all else that a request asks for."""
+    job = document_of(post(api, '{"task":"sqrt","items":[],"open":true}'))
+    body = json.dumps({f"m{number}": 1 for number in range(51)})
+    answer = api.request(
+        method, path.replace("JOB", job["id"]), content=body, headers={"Content-Type": "application/json"}
+    )
+
+    problem = problem_of(answer, 422)
+    assert "errors" not in problem
+    assert "51 members" in problem["detail"]
+    api.post(f"{job['links']['self']}/cancel").raise_for_status()

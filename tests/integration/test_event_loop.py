@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bench.server import ROOT
@@ -16,6 +18,7 @@ from tests.integration.answers import JSON, JSONL, ended, ran
 from tests.integration.held import BODY_BYTES, HELD, TRIES_MAX, Watched, filled, watching
 
 HEAD = b'{"task":"square","items":['
+WORKERS = 128
 GZIP = {"Content-Encoding": "gzip"}
 _OPENED = re.compile(r"^the loop opened '(.*)'$", re.MULTILINE)
 
@@ -257,3 +260,27 @@ def test_many_results_hold_nobody_up(watched: Watched) -> None:
         api.delete(job).raise_for_status()
 
     assert watched.held_by(ask) == []
+
+
+def test_many_workers_hold_nobody_up(tmp_path: Path) -> None:
+    """While they come, are given items together, are ended by force, and go."""
+
+    def ask(api: httpx.Client) -> None:
+        api.patch("/v1/pool/cpu", json={"processes": WORKERS}).raise_for_status()
+        items = b'{"seconds":60}\n' * (3 * WORKERS)
+        job = api.post("/v1/jobs?task=sleep_for", content=items, headers=JSONL).raise_for_status().json()
+        deadline = time.monotonic() + 60
+        while api.get(job["links"]["self"]).json()["counts"]["running"] < WORKERS:
+            assert time.monotonic() < deadline
+        api.post(f"{job['links']['cancel']}?force=1").raise_for_status()
+        api.patch("/v1/pool/cpu", json={"processes": 1}).raise_for_status()
+        ended(api, job["id"])
+
+    for number in range(TRIES_MAX):
+        with watching(tmp_path / str(number)) as watched:
+            ask(watched.api)
+            held = watched.held()
+        if not held:
+            break
+
+    assert held == []

@@ -4,13 +4,14 @@ import json
 from collections.abc import Sequence
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.domain.errors import Invalid, Malformed, TooLarge
 from app.domain.item import Block
-from app.service.intake import BLOCK_BYTES, LARGE_BLOCK_BYTES, LONG_BYTES, LineCutter, blocks_of, split_array
+from app.service.intake import BLOCK_BYTES, LARGE_BLOCK_BYTES, LONG_BYTES, LineCutter, grouped, split_array
 
 ITEM_BYTES_MAX = 1 << 20
 MARK = b"\xef\xbb\xbf"
@@ -182,4 +183,5 @@ def test_what_is_no_array_is_invalid(array: bytes) -> None:
 @given(st.lists(json_values, max_size=5))
 def test_items_made_here_are_cut_the_same_way(items: list[object]) -> None:
     """Items of files are lines like any other."""
-    assert [json.loads(line) for line in lines_in(blocks_of(items, ITEM_BYTES_MAX))] == items
+    blocks = list(grouped(map(msgspec.json.encode, items), ITEM_BYTES_MAX))
+    assert [json.loads(line) for line in lines_in(blocks)] == items

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.domain.item import Block
-from app.service.items import BLOCK_BYTES, ItemCache
+from app.service.items import BLOCK_BYTES, FORGOTTEN_AT_ONCE, ItemCache
 from app.stores.memory import MemoryStore
 from tests.builders import a_job
 from tests.simulation.fate import Item
@@ -41,6 +41,28 @@ def test_what_is_kept_is_what_was_put_last(steps: list[tuple[str, str, int]]) ->
     places = [(job_id, first) for job_id in "abc" for first in range(4)]
     assert [place for place in places if place in cache] == sorted(kept)
     assert [place for place in places if cache.pop(*place)] == sorted(kept)
+
+
+def test_a_job_of_many_blocks_is_forgotten_some_at_a_time() -> None:
+    """None of them is there any more from the first moment on, and what another job under its id has stays."""
+
+    async def story() -> None:
+        cache = ItemCache(MemoryStore())
+        room, blocks = cache._left, 3 * FORGOTTEN_AT_ONCE
+        cache.put("j", *(Block(first, 1, LINES) for first in range(blocks)))
+        cache.forget("j")
+        assert len(cache._blocks) == blocks - FORGOTTEN_AT_ONCE
+        assert not any(("j", first) in cache for first in range(blocks))
+        assert cache.pop("j", blocks - 1) is None
+        cache.put("j", Block(blocks - 2, 2, LINES * 2))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert list(cache._blocks) == [("j", blocks - 2)]
+        assert cache.pop("j", blocks - 2) == Block(blocks - 2, 2, LINES * 2)
+        assert cache._left == room
+        assert cache._firsts == {}
+
+    asyncio.run(story())
 
 
 def test_what_is_kept_is_about_what_it_is_said_to_be() -> None:

@@ -12,7 +12,7 @@ from workers.blackbox import BlackBox
 from workers.contract import Listener
 from workers.slot import Slot
 from workers.wire import HEADER, SLOT_BYTES, Frame, Kind, Marks
-from workers.worker import READ_BYTES, SMALL_BYTES, Worker, connection_pair
+from workers.worker import FRAMES_AT_ONCE, READ_BYTES, SMALL_BYTES, Worker, connection_pair
 
 SIZES = [0, 1, SMALL_BYTES - HEADER.size - 1, SMALL_BYTES - HEADER.size, SMALL_BYTES, READ_BYTES]
 
@@ -53,6 +53,34 @@ def test_what_was_sent_before_the_end_is_read_before_it() -> None:
         with pytest.raises(EOFError):
             list(worker.receive())
         worker.close()
+
+    asyncio.run(story())
+
+
+def test_many_small_frames_are_received_some_at_a_time() -> None:
+    """In their order, though they were read together; who listens is called again for the rest."""
+    words = [b"%d" % number for number in range(2 * FRAMES_AT_ONCE + 5)]
+
+    async def story() -> None:
+        worker, theirs = connected()
+        for word in words:
+            theirs.sendmsg(Frame(Kind.LOG, word, 1, 0).buffers())
+        theirs.close()
+        helpings: list[list[bytes]] = []
+        ended = asyncio.Event()
+
+        def receive(worker: Worker) -> None:
+            try:
+                helpings.append([bytes(frame.body) for frame in worker.receive()])
+                assert worker.readable()
+            except EOFError:
+                ended.set()
+
+        worker.listen(receive)
+        await ended.wait()
+        worker.close()
+        assert [word for helping in helpings for word in helping] == words
+        assert max(map(len, helpings)) == FRAMES_AT_ONCE
 
     asyncio.run(story())
 

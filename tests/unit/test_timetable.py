@@ -71,6 +71,22 @@ def test_a_time_that_is_set_again_and_again_leaves_nothing_behind() -> None:
         assert runner.run(tell(Timetable(lambda _: None))) < AT_ONCE
 
 
+def test_times_that_were_put_off_give_others_the_loop_too() -> None:
+    """All of the same moment: what is stale is told to nobody, and takes as long to be looked at."""
+
+    async def put_off(table: Timetable[str]) -> int:
+        keys = [f"{number:04}" for number in range(10 * AT_ONCE)]
+        for seconds in (1.0, 60.0):
+            for key in keys:
+                table.set(key, seconds)
+        before = steps_of(asyncio.get_running_loop())
+        await asyncio.sleep(30.0)
+        return steps_of(asyncio.get_running_loop()) - before
+
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        assert runner.run(put_off(Timetable(lambda _: None))) >= 10
+
+
 def test_times_are_told_in_their_order_after_one_was_set_again_and_again() -> None:
     """And what was told is not kept."""
     keys = [f"{number:02}" for number in range(20)]
