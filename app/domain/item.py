@@ -272,7 +272,9 @@ def key_of(item: bytes, key_field: str | None) -> msgspec.Raw | None:
     if key_field is None:
         return None
     try:
-        key = _keyed(key_field)(item)
+        key = member_of(item, key_field)
+        if key is None:
+            return None
         match memoryview(key)[0]:
             case 0x22:  # a text: what else it is made of was looked at when it was found
                 str(key, "utf-8")
@@ -280,9 +282,21 @@ def key_of(item: bytes, key_field: str | None) -> msgspec.Raw | None:
                 return None
             case _:
                 msgspec.json.decode(key)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return key
+
+
+def member_of(text: bytes, name: str) -> msgspec.Raw | None:
+    """The object's member, the last if there are several, as JSON; None if there is none.
+
+    DecodeError or RecursionError if the text is no object.
+    """
+    try:
+        found = _keyed(name)(text)
+    except KeyError:
+        return None
+    return None if found is _NULL else found
 
 
 @lru_cache(64)

@@ -92,9 +92,7 @@ class Checking:
             light=light,
             check=True,
         )
-        pools = self._engine.pools()
-        pool = task["pool"] if task["pool"] in pools and self._engine.size(task["pool"]) else pools[0]
-        asked = _Asked(chunk, pool, asyncio.get_running_loop().create_future())
+        asked = _Asked(chunk, pool_of(self._engine, task), asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
         self._send()
         try:
@@ -254,6 +252,12 @@ class Examination:
         self._refused += asked.refused
         new = [(index, place(index, detail[:DETAIL_CHARS_MAX])) for index, detail in asked.first_refused]
         self._faults = sorted([*self._faults, *new], key=lambda fault: fault[0])[:FAULTS_MAX]
+
+
+def pool_of(engine: Engine, task: Mapping[str, Any] | None) -> str:
+    """The pool that the task's items run in: its own, if that has workers."""
+    pools = engine.pools()
+    return task["pool"] if task and task["pool"] in pools and engine.size(task["pool"]) else pools[0]
 
 
 def _no_worker() -> Unavailable:

@@ -19,19 +19,20 @@ from msgspec.structs import replace
 
 from app.domain.clock import Clock
 from app.domain.engine import Chunk, Engine, PoolName, Room
-from app.domain.errors import ServiceError, UnknownTask, problem, problem_of
+from app.domain.errors import ServiceError, UnknownTask, problem_of
 from app.domain.halt import Receipt, reason
-from app.domain.item import Block, failure_line, key_of, line_at
+from app.domain.item import Block, failure_line
 from app.domain.job import Event, Job, Status, runs_otherwise, step
 from app.domain.retry import backoff_seconds, runs_again
 from app.domain.store import JobStore, Note
 from app.service.backlog import Backlog
 from app.service.changes import Changes
-from app.service.checking import Checking
+from app.service.checking import Checking, pool_of
 from app.service.deadlines import Deadlines
 from app.service.ending import Ending
 from app.service.feed import Bell
 from app.service.items import ItemCache
+from app.service.keyed import Key, Keys
 from app.service.live import LiveJob
 from app.service.resuming import resume
 from app.service.scheduler import Scheduler
@@ -66,6 +67,7 @@ class Dispatcher:
         self.stored, self.touch = self._writer.stored, self._writer.touch
         self._deadlines = Deadlines(clock, partial(self._halt, why=Event.TIMED_OUT))
         self._retries: Timetable[tuple[str, int]] = Timetable(self._due)
+        self._keys = Keys()
         self._accepting = True
         self.live: dict[str, LiveJob] = {}
         self.tallies = Tallies()
@@ -114,6 +116,7 @@ class Dispatcher:
         """End the workers, and write what they had finished.  What was running will run after the next start."""
         self._accepting = False
         await self._engine.stop()
+        self._keys.stop()
         self.scheduler.stop()
         self._deadlines.stop()
         await self._writer.stop()
@@ -180,14 +183,6 @@ class Dispatcher:
     def trouble(self) -> ServiceError | None:
         """Why nothing can be stored now; until it can, no item starts."""
         return self._writer.trouble
-
-    def stopped(self, live: LiveJob) -> dict[str, str] | None:
-        """Why no item starts in the job's pool, as a problem."""
-        if self.trouble is not None:
-            return problem_of(self.trouble)
-        if live.pool in self.paused_pools:
-            return problem("pool-paused", f"PATCH /v1/pool/{live.pool} resumes the pool.")
-        return None
 
     def pump(self) -> None:
         """Give the engine as much as it has room for, so many chunks before others have the loop."""
@@ -261,6 +256,14 @@ class Dispatcher:
         self._writer.touch(live)
 
     def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:
+        live = self.chunks[chunk_id]
+        tell = partial(self._lost, chunk_id, first, culprit, error)
+        self._keys.find(live.chunks[chunk_id], culprit, live.job.options.key_field, tell)
+
+    def _lost(
+        self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any], key: Key
+    ) -> None:
+        """The same, once it is known which key the culprit has; until then the chunk is taken to be with its worker."""
         live = self.chunks.pop(chunk_id)
         chunk = live.chunks.pop(chunk_id)
         stop = chunk.first + chunk.count
@@ -272,7 +275,7 @@ class Dispatcher:
         else:
             live.give_back(culprit + 1, stop)
             live.give_back(first, culprit)
-            self._charge(live, chunk, culprit, dict(error))
+            self._charge(live, culprit, dict(error), key)
         self._through(live, chunk, None, 0 if culprit is None else stop - culprit - 1)
 
     def _through(self, live: LiveJob, chunk: Chunk, seconds: float | None, unstarted: int) -> None:
@@ -281,7 +284,7 @@ class Dispatcher:
         self._writer.touch(live)
         self.bell.ring()  # a drain may wait for just this
 
-    def _charge(self, live: LiveJob, chunk: Chunk, index: int, error: dict[str, Any]) -> None:
+    def _charge(self, live: LiveJob, index: int, error: dict[str, Any], key: Key) -> None:
         """The item took its worker down: it runs again, or that was its result."""
         if live.halt is not None:
             live.try_again(index)  # which drops it: who is cancelled has not failed
@@ -298,7 +301,6 @@ class Dispatcher:
             self._note(live, index, error=error, death=True)
             self._try_again(live, index, trouble.attempts)
             return
-        key = key_of(line_at(chunk.lines, index - chunk.first), live.job.options.key_field)
         self._log(live, index, 1, 1, failure_line(index, key, error, trouble.attempts))
 
     def _try_again(self, live: LiveJob, index: int, attempts: int) -> None:
@@ -330,10 +332,7 @@ class Dispatcher:
 
     def _take_up(self, job: Job, todo: Sequence[tuple[int, int]] | None) -> LiveJob:
         task = self._engine.tasks().get(job.task)
-        pools = self._engine.pools()
-        pool = (
-            task["pool"] if task and task["pool"] in pools and self._engine.size(task["pool"]) else pools[0]
-        )
+        pool = pool_of(self._engine, task)
         concurrency = task["concurrency"] if task else 1
         job = replace(job, error=None) if job.error else job  # that it was held before says nothing about now
         tally, now = self.tallies.begin(job.submitted_by), self._clock.monotonic()

@@ -33,7 +33,7 @@ from app.service.quotas import Quotas
 from app.service.recent import Recent
 from app.service.sight import Sight
 from app.service.upload import Upload
-from app.service.view import JobView
+from app.service.view import JobView, stopped_by
 
 PAGE_BYTES_MAX = 1 << 20
 WAIT_SECONDS_MAX = 60.0
@@ -384,7 +384,7 @@ class Jobs:
         now = self._clock.monotonic()
         position = self._dispatcher.scheduler.queue_position(live)
         job = live.job
-        stopped = self._dispatcher.stopped(live)
+        stopped = stopped_by(self._dispatcher.trouble, live.pool, self._dispatcher.paused_pools)
         if job.error is None and stopped is not None:
             job = replace(job, error=stopped)
         rate = eta = None
