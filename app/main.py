@@ -5,7 +5,6 @@ given, so that tasks are loaded while this module is imported.
 """
 
 import asyncio
-import gc
 import logging
 import secrets
 import time
@@ -26,6 +25,7 @@ from app.api.traffic import Timed, Traffic
 from app.domain.caller import Quota
 from app.domain.clock import SystemClock
 from app.domain.histogram import Histogram
+from app.garbage import put_aside
 from app.pool import Launched
 from app.service.access import Access
 from app.service.admission import Limits
@@ -219,13 +219,3 @@ def serve(settings: Settings, launched: Launched) -> None:
         with service.opened():
             put_aside()
             server.serve_on(listener)
-
-
-def put_aside() -> None:
-    """Have Python look for garbage from now on, but no more at what is there: modules, which are there to stay.
-
-    Nobody is served while it looks at everything.  Nor does it now: of what an import leaves there is one object in a
-    hundred that could go, and to find them takes a tenth of the start.
-    """
-    gc.freeze()
-    gc.enable()

@@ -162,7 +162,7 @@ class Protocol(Portions):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         cycle = self.cycle
-        if cycle.more_body and cycle.response_complete and not self.transport.is_closing():
+        if not self.transport.is_closing() and cycle.more_body and cycle.response_complete:
             self._rest = _Rest(self.loop.call_later(REST_SECONDS_MAX, self.transport.close))
 
     def on_message_complete(self) -> None:
@@ -173,6 +173,7 @@ class Protocol(Portions):
         self._forget_rest()
         self._disconnect()
         super().connection_lost(exc)
+        self._let_go()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn always says the same
         """Answer what the parser, or one of the above, has refused."""
@@ -198,6 +199,11 @@ class Protocol(Portions):
         cycle.disconnected = True
         cycle.message_event.set()
         return cycle.response_started
+
+    def _let_go(self) -> None:
+        """Know nothing that knows this: so a connection goes without being looked for as garbage (`app.garbage`)."""
+        self.pipeline.clear()
+        self.cycle = self.scope = self._answering = None  # type: ignore[assignment]  # uvicorn has it end with them
 
     def _forget_rest(self) -> None:
         if self._rest is not None:

@@ -3,12 +3,15 @@
 import gc
 import sys
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from app import garbage
 from app.domain.store import Note
-from app.main import put_aside
+from app.garbage import put_aside
 from app.service.live import LiveJob
 from tests.simulation.fate import Item
 from tests.simulation.scheduled import Scheduled, scheduled
@@ -16,6 +19,7 @@ from tests.simulation.scheduled import Scheduled, scheduled
 JOBS = 500
 WAITING_MAX = 0.1
 """Objects that Python looks at, for each job that waits."""
+MANY = 10_000
 BEGUN_MAX = 0.5
 """And for each that has begun: timers of the loop here, for those that have run."""
 
@@ -82,16 +86,53 @@ def test_what_becomes_garbage_after_the_start_is_collected() -> None:
         knowing.itself = knowing
         return weakref.ref(knowing)
 
+    with _serving():
+        gone = made()
+        kept = [[number] for number in range(10 * gc.get_threshold()[0])]
+
+    assert gone() is None, f"{len(kept)} other objects were made since"
+
+
+def test_what_took_long_to_look_at_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But goes once nobody knows it; and where too much was put aside, no more is."""
+
+    def put_aside_of(many: list[list[int]]) -> int:
+        gc.collect()
+        return gc.get_freeze_count() - before if many else 0
+
+    with _serving():
+        before = gc.get_freeze_count()
+        monkeypatch.setattr(garbage, "LONG_SECONDS", 3600.0)
+        after_short = put_aside_of(_made())
+
+        monkeypatch.setattr(garbage, "LONG_SECONDS", 0.0)
+        after_long = put_aside_of(_made())
+        left = gc.get_freeze_count() - before
+
+        monkeypatch.setattr(garbage, "KEPT_MAX", 0)
+        after_too_many = put_aside_of(_made())
+
+    assert after_short == 0
+    assert after_long >= MANY
+    assert left < MANY / 10
+    assert after_too_many <= left
+
+
+def _made() -> list[list[int]]:
+    return [[number] for number in range(MANY)]
+
+
+@contextmanager
+def _serving() -> Iterator[None]:
+    """As from when the service listens."""
     try:
         gc.disable()  # as the start does
         put_aside()
-        gone = made()
-        kept = [[number] for number in range(10 * gc.get_threshold()[0])]
+        yield
     finally:
+        gc.callbacks.pop()
         gc.enable()
         gc.unfreeze()
-
-    assert gone() is None, f"{len(kept)} other objects were made since"
 
 
 def _looked_at(service: Scheduled) -> int:

@@ -1,6 +1,8 @@
 """However much a connection sends at once, little of it is parsed at a time, and all of it is answered in order."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -79,12 +81,13 @@ def _served(request: bytes, app: App) -> tuple[bytes, Connection, list[str]]:
 
     async def serve() -> tuple[bytes, Connection]:
         async def asked(scope: Any, receive: Any, send: Any) -> None:
-            await app(connection, scope, receive, send)
+            await app(connections[0], scope, receive, send)
 
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: failures.append(str(context)))
         config = uvicorn.Config(asked, http=Connection, lifespan="off", log_config=None)
         connection = Connection(config, uvicorn.server.ServerState(), {})
+        connections = [connection]
         listening = await loop.create_server(lambda: connection, "127.0.0.1", 0)
         async with listening, asyncio.timeout(SECONDS_MAX):
             reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
@@ -94,6 +97,7 @@ def _served(request: bytes, app: App) -> tuple[bytes, Connection, list[str]]:
                 answer = await reader.read()
             await asyncio.gather(*connection.tasks)
             writer.close()
+        connections.clear()
         return answer, connection
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -173,3 +177,26 @@ def test_who_goes_away_is_known_to_be_gone(behind: bytes, monkeypatch: pytest.Mo
 
     assert len(begun) == 1
     assert failures == []
+
+
+def test_a_connection_that_ended_goes_by_itself() -> None:
+    """Nobody looks whether only what it knows knows it (`app.garbage`), whoever ended it and however."""
+
+    async def app(connection: Connection, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if scope["path"] == "/left":
+            connection.transport.abort()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        await _answer(scope, send)
+
+    gc.collect()
+    gc.disable()
+    try:
+        left = b"GET /left HTTP/1.1\r\n\r\n" * 2
+        gone = [
+            weakref.ref(_served(request, app)[1]) for request in (LAST, GET % 0 + LAST, left, b"none\r\n\r\n")
+        ]
+        assert [ref() for ref in gone] == [None] * len(gone)
+    finally:
+        gc.enable()
