@@ -71,6 +71,11 @@ def test_the_demo_shows_every_result_and_leaves_nothing(temporary: Path) -> None
     assert gone(url)
 
 
+def _hears_ctrl_c() -> None:
+    """A shell has what it starts in the background ignore SIGINT, and so all that these tests start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_the_demo_leaves_the_service_up_when_asked(temporary: Path) -> None:
     """A picture can be fetched with the line it prints, until Ctrl-C; then all is gone."""
     with subprocess.Popen(
@@ -79,6 +84,7 @@ def test_the_demo_leaves_the_service_up_when_asked(temporary: Path) -> None:
         env=os.environ | {"TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=_hears_ctrl_c,
     ) as running:
         try:
             assert running.stdout is not None
