@@ -18,7 +18,7 @@ from app.domain.flags import MEANT, OTHER, ended, in_group, meant, runs
 from app.domain.item import Outcome, Segment
 from app.domain.job import Job
 from app.domain.store import JobStore
-from app.service.intake import Lines
+from app.service.intake import Lines, parts_of
 from app.service.items import BlockReader
 from app.service.jobs import Jobs
 
@@ -155,7 +155,7 @@ def _ended_so(segments: Iterable[Segment], outcome: Outcome) -> Iterator[Stretch
         if segment.failed == (segment.count if outcome == "failed" else 0):
             yield first, stop, b""
             continue
-        for strip in _strips(segment.lines):
+        for strip in parts_of(segment.lines, STRIP_BYTES):
             flags = ended(strip, outcome)
             yield first, first + len(flags), flags
             first += len(flags)
@@ -164,14 +164,6 @@ def _ended_so(segments: Iterable[Segment], outcome: Outcome) -> Iterator[Stretch
 def _of_group(segments: Iterable[Segment], group: str) -> list[Stretch]:
     """The items whose failures are in this group."""
     return [(s.first, s.first + s.count, in_group(s.lines, group)) for s in segments]
-
-
-def _strips(lines: bytes) -> Iterator[bytes]:
-    start = 0
-    while start < len(lines):
-        end = lines.find(b"\n", min(start + STRIP_BYTES, len(lines) - 1)) + 1
-        yield lines[start:end]
-        start = end
 
 
 def _together(stretches: Iterable[Stretch]) -> Iterator[Stretch]:

@@ -105,7 +105,7 @@ class LineCutter:
         if not _may_be_blank(lines):
             yield from self._block(lines, lines)
             return
-        for part in _parts(lines):
+        for part in parts_of(lines, PART_BYTES):
             yield from self._block(part, _BLANK.sub(b"", part) if _may_be_blank(part) else part)
 
     def _block(self, sent: bytes, lines: bytes) -> Iterator[Block]:
@@ -125,11 +125,11 @@ class LineCutter:
         )
 
 
-def _parts(lines: bytes) -> Iterator[bytes]:
-    """The same in parts, where each line may have to be looked at."""
+def parts_of(lines: bytes, part_bytes: int) -> Iterator[bytes]:
+    """The same in parts of whole lines, of about so many bytes, where each line may have to be looked at."""
     start = 0
     while start < len(lines):
-        end = lines.find(b"\n", min(start + PART_BYTES, len(lines) - 1)) + 1
+        end = lines.find(b"\n", min(start + part_bytes, len(lines) - 1)) + 1
         yield lines[start:end]
         start = end
 
