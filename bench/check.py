@@ -34,6 +34,8 @@ OF_THE_CLIENT = "%"
 """The unit of what the client has of a CPU: it says whether to trust the others."""
 BY_SIZE = frozenset({("W6", "CPU of the serving process"), ("W6", "lines sent, all viewers")})
 """What grows with the number of viewers, and is compared among runs of one size only."""
+UNSTEADY = frozenset({("W2", "one at a time, p99")})
+"""Whose reference's own figure moves several times by the run: they are judged as the plain times that they are."""
 
 Measurement = Callable[[Sequence[str]], tuple[dict[str, list[Figure]], list[str]]]
 """From names of workloads to their figures, and what was wrong."""
@@ -123,12 +125,13 @@ def _complaint(was: Recorded, now: Recorded, slower: float) -> str | None:
     if _unjudged(was, now):
         return None
     then, fresh = _number(was), _number(now)
+    by_ratio = _by_ratio(now)
     more = is_rate(now.unit) or now.unit in MORE_IS_BETTER
     times = then / fresh if more else fresh / then
-    allowed = WORSE_MAX if now.ratio is not None or now.unit in STEADY else SLOWER_MAX * slower
+    allowed = WORSE_MAX if by_ratio or now.unit in STEADY else SLOWER_MAX * slower
     if times <= allowed:
         return None
-    of = f" of {now.against}" if now.ratio is not None else f" {now.unit}"
+    of = f" of {now.against}" if by_ratio else f" {now.unit}"
     return (
         f"{now.workload} {now.what}: {rounded(fresh)}{of}, recorded {rounded(then)};"
         f" {times:.1f} times as bad, {allowed:.1f} are allowed"
@@ -141,13 +144,17 @@ def _unjudged(was: Recorded, now: Recorded) -> str | None:
         return "it is the client's"
     if (now.workload, now.what) in BY_SIZE and was.size != now.size:
         return f"it grows with the size, {now.size}, recorded {was.size}"
-    if now.ratio is None and not (now.unit in STEADY | TIMES or is_rate(now.unit)):
+    if not _by_ratio(now) and not (now.unit in STEADY | TIMES or is_rate(now.unit)):
         return f"nobody said whether more {now.unit} is better"
     return None if min(_number(was), _number(now)) > 0 else "one of them is nothing"
 
 
+def _by_ratio(record: Recorded) -> bool:
+    return record.ratio is not None and (record.workload, record.what) not in UNSTEADY
+
+
 def _number(record: Recorded) -> float:
-    return record.value if record.ratio is None else record.ratio
+    return record.ratio if record.ratio is not None and _by_ratio(record) else record.value
 
 
 def _named(name: tuple[str, str, str]) -> str:

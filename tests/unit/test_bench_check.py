@@ -118,6 +118,17 @@ def test_what_grows_with_the_size_is_compared_at_the_same_size() -> None:
     assert list(compared([as_recorded("W6", was)], {"W6": [now]})) == ["W6"]
 
 
+def test_the_tail_of_one_at_a_time_is_judged_by_itself() -> None:
+    """Its reference's own moves from 10 to 44 ms by the run."""
+
+    def judged(now: Figure) -> list[str]:
+        was = a_figure(6.0, 33.0, "ms", what="one at a time, p99")
+        return list(compared([as_recorded("W2", was)], {"W2": [now]}))
+
+    assert judged(a_figure(6.0, 10.0, "ms", what="one at a time, p99")) == []
+    assert judged(a_figure(6.0 * SLOWER_MAX + 0.1, 44.0, "ms", what="one at a time, p99")) == ["W2"]
+
+
 def test_a_row_that_is_on_one_side_only_is_said() -> None:
     """Renamed, say: then the old one is no more measured, and the new one not recorded."""
     was, now = a_figure(what="squares"), a_figure(what="squares, really")
