@@ -19,7 +19,6 @@ Invariant: bytes that a committed row names are never changed, nor cut off.
 
 import errno
 import logging
-import math
 import os
 import sqlite3
 import threading
@@ -48,7 +47,8 @@ INLINE_BYTES_MAX = 64 << 10
 KEPT_BYTES = 16 << 20
 KEPT_SHARE = 0.02
 """Of the disk, the less of the two: no payload takes that, so that to delete, and to free what was, has room."""
-ROW_BYTES = 16 << 10
+ROW_BYTES = 32 << 10
+"""About what a new job's row, its owner's, its block's and their indexes add to the log."""
 LOOK_SECONDS = 0.1
 """What others write of the disk meanwhile is not known."""
 _STRIDE_BYTES = 512
@@ -85,7 +85,7 @@ class Payloads:
         """Those of which a sync has failed, or may have before the start."""
         self._synced: dict[int, int] = {}
         """How much is, which the database does not know yet."""
-        self._left_bytes, self._looked_at = 0, -math.inf
+        self._left_bytes, self._looked_at = 0, 0.0
         """What payloads may take of the disk, since when that was looked up."""
         self._named = False
         """Whether the directory's own name is known to be on the disk; who made it may have failed, or died."""
@@ -223,14 +223,15 @@ class Payloads:
     def _fits(self, text: bytes) -> bool:
         """Whether enough of the disk is left.  What is left is told by the system, now and then, and reckoned between.
 
-        The database writes what it holds twice, and a page or two for each row.
+        The database writes what it holds twice, and with a row the pages of what changes beside it.
         """
-        self._left_bytes -= 2 * len(text) + ROW_BYTES
+        needed = len(text) + ROW_BYTES
+        self._left_bytes -= len(text) + needed
         now = time.monotonic()
         if self._left_bytes < 0 or now > self._looked_at + LOOK_SECONDS:
             disk = os.statvfs(self._directory.parent)
             kept = min(KEPT_BYTES, int(disk.f_blocks * disk.f_frsize * KEPT_SHARE))
-            self._left_bytes, self._looked_at = disk.f_bavail * disk.f_frsize - kept - len(text), now
+            self._left_bytes, self._looked_at = disk.f_bavail * disk.f_frsize - kept - needed, now
         return self._left_bytes >= 0
 
     def _path(self, owner: int) -> Path:
