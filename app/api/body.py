@@ -10,6 +10,7 @@ from starlette.types import Message, Receive
 
 from app.api.headers import headers_of
 from app.domain.errors import Malformed, TooLarge, WrongMediaType
+from app.service.intake import refuse_gzip
 
 _PIECE_BYTES = 256 << 10
 
@@ -87,6 +88,8 @@ async def text(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     begun = b""  # a character, the rest of which is in the next piece
     try:
         async for data in pieces:
+            if not before:
+                refuse_gzip(data)
             if begun or not data.isascii():
                 decoder.decode(data)
                 begun = decoder.getstate()[0]

@@ -25,6 +25,8 @@ LONG_BYTES = 4 << 10
 _BLANK = re.compile(rb"^(?>(?:[ \t\r]*+\n)+)", re.MULTILINE)
 _WHITE = (b"\n", b" ", b"\t", b"\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+"""How gzip begins (RFC 1952, section 2.3.1), and no text does."""
 
 _STRUCTURE = (b'"', b"[", b"{")
 
@@ -90,11 +92,15 @@ class LineCutter:
             self._refuse(self._lines + 1, self._open)
 
     def _joined(self) -> bytes:
-        """What was fed and is not in a block yet, without the mark that may stand at the very beginning."""
+        """What was fed and is not in a block yet, without the mark that may stand at the very beginning.
+
+        Malformed if it begins as gzip does: it would be items, none of which is JSON.
+        """
         buffer = b"".join(self._parts)
         if self._begun:
             return buffer
         self._begun = True
+        refuse_gzip(buffer)
         return buffer.removeprefix(_BYTE_ORDER_MARK)
 
     def _blocks(self, lines: bytes) -> Iterator[Block]:
@@ -123,6 +129,12 @@ class LineCutter:
             f"Line {line} has {size} bytes or more; an item may have {self._item_bytes_max}."
             " Upload large inputs with POST /v1/files and name them by their ids."
         )
+
+
+def refuse_gzip(begin: bytes) -> None:
+    """Malformed if a body that should be text begins as gzip does."""
+    if begin.startswith(_GZIP):
+        raise Malformed("The body is gzip, which has to be said: Content-Encoding: gzip.")
 
 
 def parts_of(lines: bytes, part_bytes: int) -> Iterator[bytes]:

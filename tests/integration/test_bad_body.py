@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 from collections.abc import Iterator
 
 import httpx
@@ -165,6 +166,27 @@ def test_a_body_that_cannot_be_unpacked_makes_no_job(
 
     assert "gzip" in problem_of(response, status)["detail"]
     problem_of(api.get(f"/v1/jobs/{job_id}"), 404)
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "body"),
+    [
+        ("", JSON, b'{"task":"sqrt","items":[1]}'),
+        ("?task=sqrt", {}, b"1\n4\n"),
+        ("?task=echo", JSONL, b'"%b"\n' % random.Random(0).randbytes(600_000).hex().encode()),
+    ],
+    ids=["JSON", "JSON lines", "more than a block"],
+)
+def test_gzip_that_does_not_say_so_makes_no_job(
+    api: httpx.Client, query: str, headers: dict[str, str], body: bytes
+) -> None:
+    """400, which names the header: taken as lines it would be items, none of which is JSON."""
+    place = f"/v1/jobs/{an_id()}"
+
+    response = api.put(place + query, content=gzip.compress(body), headers=headers)
+
+    assert "Content-Encoding: gzip" in problem_of(response, 400)["detail"]
+    problem_of(api.get(place), 404)
 
 
 PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\nx\r\n'
