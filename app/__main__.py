@@ -50,8 +50,8 @@ def _with_settings(do: "Callable[[Settings], int]") -> int:
         return do(Settings.read(os.environ))
     except ValidationError as error:
         for fault in error.errors(include_url=False):
-            name = "_".join(("MILLPOND", *(str(part).upper() for part in fault["loc"][:1])))
-            sys.stderr.write(f"{name}: {fault['msg'].removeprefix('Value error, ')}\n")
+            names = (f"MILLPOND_{str(part).upper()}: " for part in fault["loc"][:1])
+            sys.stderr.write(f"{''.join(names)}{fault['msg'].removeprefix('Value error, ')}\n")
         return WRONG
     except ServiceError as error:
         sys.stderr.write(f"{error.detail}\n")

@@ -49,7 +49,8 @@ def list_keys(file: Path | None) -> int:
 def revoke_keys(file: Path | None, name: str, key_id: str | None) -> int:
     """Take away the keys of this name, or one of them; 1 if there are none."""
     number = _key_file(file).revoke(name, key_id)
-    sys.stdout.write(f"{number} keys revoked\n" if number else "there is no such key\n")
+    done = f"{number} {'key' if number == 1 else 'keys'} revoked"
+    sys.stdout.write(f"{done if number else 'there is no such key'}\n")
     return 0 if number else 1
 
 

@@ -161,7 +161,7 @@ def _slows(now: Situation) -> Iterator[tuple[str, str]]:
 
 def _end(job: Job) -> str:
     counts = job.counts
-    told = f"{counts.succeeded} of {_waiting(counts.total)} succeeded, {counts.failed} failed"
+    told = f"{counts.succeeded:,} of {_waiting(counts.total)} succeeded, {counts.failed:,} failed"
     told += f"; {_left(counts.cancelled)} without a result" if counts.cancelled else ""
     why = f" {job.error['detail']}" if job.error and "detail" in job.error else ""
     return f"It is {job.status}: {told}.{why}"

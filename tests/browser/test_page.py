@@ -132,6 +132,7 @@ def test_a_job_can_be_cancelled(page: Page) -> None:
     expect(state(page)).to_have_text("Cancelled")
     expect(page.get_by_role("list", name="Items")).to_contain_text(re.compile(r"\d+ cancelled"))
     expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+    expect(page.get_by_role("region", name="Results")).to_contain_text(re.compile("None$", re.MULTILINE))
 
 
 def test_an_answer_that_the_stream_overtook_changes_nothing(page: Page) -> None:

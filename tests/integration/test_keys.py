@@ -39,7 +39,7 @@ def test_a_key_is_shown_once_and_kept_nowhere(tmp_path: Path) -> None:
     assert [line.split()[:2] for line in listed.splitlines()] == [["etl", "submit"], ["etl", "read"]]
 
     one = listed.splitlines()[0].split()[-1]
-    assert run("key", "revoke", "etl", "--id", one, "--file", file).stdout == "1 keys revoked\n"
+    assert run("key", "revoke", "etl", "--id", one, "--file", file).stdout == "1 key revoked\n"
     assert run("key", "revoke", "nobody", "--file", file).returncode == 1
     assert run("key", "list", "--file", file).stdout.split()[:2] == ["etl", "read"]
 
@@ -50,6 +50,7 @@ def test_nobody_is_let_in_by_accident(tmp_path: Path, settings: dict[str, str]) 
     refused = run(data_dir=str(tmp_path), host="0.0.0.0", **settings)
 
     assert refused.returncode == 2
+    assert refused.stderr.startswith(("MILLPOND_HOST=", "MILLPOND_API_KEYS_FILE="))
     assert "python -m app key add" in refused.stderr
     assert "MILLPOND_AUTH=none" in refused.stderr
 

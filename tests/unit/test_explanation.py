@@ -61,9 +61,12 @@ SITUATIONS = {
     "running": (at(ahead=0), "2 items are with workers, and nothing holds it up"),
     "finished": (
         Situation(
-            a_job(status=Status.CANCELLED, counts=(c := Counts(3, succeeded=1, failed=1, cancelled=1))), c
+            a_job(
+                status=Status.CANCELLED, counts=(c := Counts(4001, succeeded=1000, failed=3000, cancelled=1))
+            ),
+            c,
         ),
-        "It is cancelled: 1 of 3 items succeeded, 1 failed; 1 was left without a result.",
+        "It is cancelled: 1,000 of 4,001 items succeeded, 3,000 failed; 1 was left without a result.",
     ),
 }
 

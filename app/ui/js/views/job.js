@@ -117,8 +117,8 @@ export function showJob(stage, setLive, id) {
     if (left) return;
     drawHead(parts, job);
     drawCounts(COUNTS.filter((name, place) => place === 0 || job.counts[name] > 0));
-    good.draw(job.counts.succeeded);
-    bad.draw(job.counts.failed);
+    good.draw(job.counts.succeeded, isFinished(job));
+    bad.draw(job.counts.failed, isFinished(job));
   }
 }
 
@@ -149,10 +149,10 @@ function newest(list, note, make) {
       const fresh = more.slice(-ROWS_MAX).filter(({ index }) => !known.has(index));
       lines = [...fresh.reverse(), ...lines].slice(0, ROWS_MAX);
     },
-    draw(total) {
+    draw(total, over) {
       drawRows(lines);
       const all = Math.max(total, lines.length);
-      const whole = all ? `${count(all)}, newest first` : "None yet";
+      const whole = all ? `${count(all)}, newest first` : over ? "None" : "None yet";
       text(note, lines.length < all ? `Showing the newest ${lines.length} of ${count(all)}` : whole);
     },
   };
