@@ -200,7 +200,8 @@ def _access(settings: Settings, keys: KeyFile | None) -> Access:
     )
     clock = SystemClock()
     ended = EndedSessions(settings.data_dir / "ended-sessions", clock.now())
-    return Access(keys, quota, Seal(secret), ended, clock, settings.session_seconds)
+    local = settings.auth is None and keys is None
+    return Access(keys, quota, Seal(secret), ended, clock, settings.session_seconds, local=local)
 
 
 def _retention(settings: Settings, store: SqliteStore, directory: DataDirectory, space: Space) -> Retention:

@@ -30,6 +30,8 @@ COOKIE = "millpond_session"
 SESSION_TOKEN = "millpond.session_token"
 """Where the scope of a request holds what was in the cookie, if there was one."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_LOCAL = re.compile(r"(([a-z0-9-]+\.)*localhost|[0-9.]+|\[[0-9a-f:.]+\])?(:[0-9]*)?", re.IGNORECASE)
+"""Hosts that nobody else can lead here: addresses, and names that are this machine (RFC 6761, section 6.3)."""
 
 
 class Gate:
@@ -58,6 +60,8 @@ class Gate:
 
     def _who(self, scope: Scope) -> Caller:
         if self._access.open:
+            if self._access.local:
+                _check_host(scope)
             if scope["method"] not in SAFE:
                 _check_origin(scope, needed=False)  # a page from anywhere reaches what is on loopback
             return self._access.anybody()
@@ -106,6 +110,18 @@ def _session_token(cookies: str | None) -> str | None:
         return None
     pairs = (pair.strip().partition("=") for pair in cookies.split(";"))
     return next((value for name, _, value in pairs if name == COOKIE), None)
+
+
+def _check_host(scope: Scope) -> None:
+    """Forbidden for what is asked under a name that somebody may have led to this machine (DNS rebinding).
+
+    To a browser a page of that name and this service are of one origin: it would read and change everything.
+    """
+    if not _LOCAL.fullmatch(header(scope, b"host") or ""):
+        raise Forbidden(
+            "Without keys, this answers to localhost and to addresses only, as any page may lead a name here."
+            " The operator makes keys, or sets MILLPOND_AUTH=none if everybody who reaches it may use it."
+        )
 
 
 def _check_origin(scope: Scope, *, needed: bool) -> None:

@@ -49,7 +49,10 @@ class Tickets:
 
 
 class Access:
-    """The door.  Without keys everybody comes in, as the one anonymous admin."""
+    """The door.  Without keys everybody comes in, as the one anonymous admin.
+
+    `local`: nobody said that everybody may; so who comes in is on this machine.
+    """
 
     def __init__(
         self,
@@ -59,7 +62,10 @@ class Access:
         ended: Ended,
         clock: Clock,
         session_seconds: float,
+        *,
+        local: bool = False,
     ) -> None:
+        self.local = local
         self._keys = keys
         self._quota = quota
         """Of callers of whom nothing in particular is said."""

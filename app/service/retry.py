@@ -45,7 +45,8 @@ def _nothing(job: Job, selection: Selection) -> Invalid | Conflict:
     counts = job.counts
     return Conflict(
         f"Job {job.id!r} has no {selection.select} items, so there is nothing to run again:"
-        f" of {counts.total:,}, {counts.failed:,} failed and {counts.cancelled:,} were cancelled, which is unfinished too."
+        f" of {counts.total:,}, {counts.failed:,} failed"
+        f" and {counts.cancelled:,} were cancelled, which is unfinished too."
     )
 
 

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx
 import pytest
 
 from bench.server import Server
+from tests.conftest import serving
 from tests.integration.answers import PROBLEM, Document, client, document_of, ended, submitted
 
 CODE_URL = re.compile(
@@ -111,6 +113,35 @@ def test_without_keys_no_other_page_changes_anything(server: Server) -> None:
         assert refused.status_code == 403
         assert api.get("/v1/jobs", params={"q": "from a page"}).json()["jobs"] == []
         assert api.post("/v1/jobs", json=body, headers={"Origin": server.url}).status_code in (200, 202)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:8000", 200),
+        ("mill.localhost:8000", 200),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("evil.example:8000", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("evillocalhost", 403),
+    ],
+)
+def test_without_keys_no_name_is_led_here(server: Server, host: str, status: int) -> None:
+    """A page under a name that is led to loopback is of the service's own origin: it could read everything."""
+    with client(server) as api:
+        answer = api.get("/v1/jobs", headers={"Host": host})
+
+        assert answer.status_code == status
+        assert (status == 200) != ("MILLPOND_AUTH=none" in answer.text)
+
+
+def test_where_everybody_may_come_in_every_name_does(tmp_path: Path) -> None:
+    """As behind a proxy, once the operator has said so."""
+    with serving(tmp_path, auth="none") as server, client(server) as api:
+        assert api.get("/v1/jobs", headers={"Host": "mill.example"}).status_code == 200
 
 
 def paths_of(job: Document) -> Iterator[str]:
