@@ -204,14 +204,13 @@ def with_most_room(workers: Iterable[Worker], pool: str, concurrency: int, *, al
     fewest = 0
     for worker in workers:
         slot = worker.slot
-        chunks = slot.chunks
-        if chunks and (alone or slot.alone):
+        if (alone or slot.alone) and slot.chunks:
             return None  # if nothing runs, waiting for memory would help nobody
         if worker.pool != pool or not worker.reading:
             continue
         room = slot.room(concurrency)
-        if room == "idle" and (least is None or chunks < fewest):
-            least, fewest = worker, chunks
+        if room == "idle" and (least is None or slot.chunks < fewest):
+            least, fewest = worker, slot.chunks
         elif room == "behind" or (room == "after" and behind is None):
             behind = worker
     return least or behind

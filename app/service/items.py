@@ -45,7 +45,8 @@ class ItemCache:
     def put(self, job_id: str, *blocks: Block) -> None:
         """Keep these, dropping those not used for longest."""
         for block in blocks:
-            self._drop((job_id, block.first))
+            if (job_id, block.first) in self._blocks:
+                self._drop((job_id, block.first))
             self._blocks[job_id, block.first] = block
             self._firsts.setdefault(job_id, {})[block.first] = None
             self._left -= BLOCK_BYTES + len(block.lines)
@@ -64,7 +65,8 @@ class ItemCache:
     def forget(self, job_id: str) -> None:
         """The job is over; another may come under its id."""
         self._let_go(job_id)
-        self._forget(job_id, deque(self._firsts.pop(job_id, ())))
+        if firsts := self._firsts.pop(job_id, None):
+            self._forget(job_id, deque(firsts))
 
     def _forget(self, job_id: str, firsts: deque[int]) -> None:
         """Drop these blocks of a job that is over, some at a time; those of another one under its id stay."""
@@ -108,10 +110,10 @@ class ItemCache:
         if block is not None:
             self._left += BLOCK_BYTES + len(block.lines)
             job_id, first = key
-            firsts = self._firsts.get(job_id, {})
-            firsts.pop(first, None)
-            if not firsts:
-                self._firsts.pop(job_id, None)
+            if firsts := self._firsts.get(job_id):
+                firsts.pop(first, None)
+                if not firsts:
+                    del self._firsts[job_id]
         return block
 
 

@@ -369,7 +369,10 @@ class LiveJob(Watched):
         job, counts = self.job, self.job.counts
         done = sum(segment.count for segment in segments)
         failed = sum(segment.failed for segment in segments)
-        counts = replace(counts, succeeded=counts.succeeded + done - failed, failed=counts.failed + failed)
+        if segments:
+            counts = replace(
+                counts, succeeded=counts.succeeded + done - failed, failed=counts.failed + failed
+            )
         last = not self._busy and self.unwritten == len(segments) and not self._grows
         if job.sealed and counts.done == counts.total:
             # A cancelled job whose last items came in before the worker was stopped has nothing left to cancel,
@@ -380,10 +383,12 @@ class LiveJob(Watched):
         else:
             return replace(job, counts=counts)
         status = step(job.status, event)
+        if cancelled := counts.total - counts.done:
+            counts = replace(counts, cancelled=cancelled)
         return replace(
             job,
             status=status,
-            counts=replace(counts, cancelled=counts.total - counts.done),
+            counts=counts,
             ended_at=now,
             expires_at=now + timedelta(seconds=kept_seconds(job.options, status, counts)),
         )

@@ -27,6 +27,21 @@ class _Limited:
     timer: asyncio.TimerHandle | None = None
 
 
+class _ByTask(dict[str, _Limited | None]):
+    """By task, what is looked up when it is first asked for; None where it has no limits, as most."""
+
+    def __init__(self, tasks: Callable[[], Mapping[str, Mapping[str, Any]]], clock: Clock) -> None:
+        self._tasks = tasks
+        self._clock = clock
+
+    def __missing__(self, name: str) -> _Limited | None:
+        limits = self._tasks().get(name, {}).get("limits") or {}
+        most, rate = limits.get("max_concurrency"), limits.get("starts_per_second")
+        throttle = Throttle(most, rate, now=self._clock.monotonic())
+        self[name] = limited = _Limited(throttle) if most or rate else None
+        return limited
+
+
 class Throttles:
     """Which jobs may start items, as far as their tasks' limits go."""
 
@@ -38,39 +53,37 @@ class Throttles:
         on_time: Callable[[], None],
     ) -> None:
         """`on_allowed` hears which job need not wait here any more; `on_time` that a timer has let some go on."""
-        self._tasks = tasks
         self._clock = clock
         self._on_allowed = on_allowed
         self._on_time = on_time
-        self._limited: dict[str, _Limited | None] = {}
-        """None where a task has no limits."""
+        self._limited = _ByTask(tasks, clock)
 
     def __contains__(self, live: LiveJob) -> bool:
         """Whether the job waits here."""
-        limited = self._of(live)
+        limited = self._limited[live.job.task]
         return limited is not None and live in limited.waiting
 
     def allowed(self, live: LiveJob) -> int | None:
         """How many of the job's items may go to a worker together now; None if its task has no limits."""
-        limited = self._of(live)
+        limited = self._limited[live.job.task]
         return None if limited is None else limited.throttle.allowed(self._clock.monotonic())
 
     def limit(self, live: LiveJob) -> Limit | None:
         """Which limit the job waits for, if it does."""
         if live not in self:
             return None
-        limited = self._of(live)
+        limited = self._limited[live.job.task]
         assert limited is not None
         return limited.throttle.limit(self._clock.monotonic())
 
     def places(self, live: LiveJob) -> float:
         """How many of its items its task's limits let run side by side."""
-        limited = self._of(live)
+        limited = self._limited[live.job.task]
         return math.inf if limited is None else limited.throttle.places(live.chunker.seconds_per_item)
 
     def wait(self, live: LiveJob) -> None:
         """The job waits until its task may start something."""
-        limited = self._of(live)
+        limited = self._limited[live.job.task]
         assert limited is not None
         limited.let_go.discard(live)
         limited.waiting.join(live, WEIGHTS[live.job.options.priority], live.virtual_time)
@@ -78,7 +91,7 @@ class Throttles:
 
     def leave(self, live: LiveJob) -> None:
         """The job wants nothing for now, and somebody else may have its turn; harmless if it does not wait."""
-        if (limited := self._of(live)) is not None:
+        if (limited := self._limited[live.job.task]) is not None:
             limited.waiting.leave(live)
             if live in limited.let_go:
                 limited.let_go.remove(live)
@@ -86,20 +99,20 @@ class Throttles:
 
     def started(self, live: LiveJob, items: int) -> None:
         """So many of the job's items go to a worker, as one chunk."""
-        if (limited := self._of(live)) is not None:
+        if (limited := self._limited[live.job.task]) is not None:
             limited.throttle.started(items)
             limited.let_go.discard(live)
 
     def ended(self, live: LiveJob, unstarted: int) -> None:
         """A chunk of the job is with no worker any more; so many of its items were not started."""
-        if (limited := self._of(live)) is not None:
+        if (limited := self._limited[live.job.task]) is not None:
             limited.throttle.give_back(unstarted)
             limited.throttle.ended()
             self._let_go(limited)
 
     def give_back(self, live: LiveJob, items: int) -> None:
         """So many items that a worker has will not start there."""
-        if (limited := self._of(live)) is not None:
+        if (limited := self._limited[live.job.task]) is not None:
             limited.throttle.give_back(items)
             self._let_go(limited)
 
@@ -107,15 +120,6 @@ class Throttles:
         for limited in self._limited.values():
             if limited is not None and limited.timer is not None:
                 limited.timer.cancel()
-
-    def _of(self, live: LiveJob) -> _Limited | None:
-        name = live.job.task
-        if name not in self._limited:
-            limits = self._tasks().get(name, {}).get("limits") or {}
-            most, rate = limits.get("max_concurrency"), limits.get("starts_per_second")
-            throttle = Throttle(most, rate, now=self._clock.monotonic())
-            self._limited[name] = _Limited(throttle) if most or rate else None
-        return self._limited[name]
 
     def _let_go(self, limited: _Limited) -> None:
         """As many as may start something go on."""
