@@ -1,20 +1,24 @@
 """`python -m bench.sampled`: the service, which says on its log what its event loop used its CPU time for.
 
 From one SIGUSR1 to the next its stack is looked at again and again, and the CPU time that the loop's thread has used
-since the last look is put down to what it is at: to wait for work, a lock or a processor adds nothing.  The second one
-has it write a line, `sampled {…}`: milliseconds by stage.
+since the last look is put down to what it is at.  The second one has it write a line, `sampled {…}`: milliseconds by
+stage.  The clock that says when to look is that of the thread's own CPU time: by any other, most looks would come where
+it waits, or where it wakes somebody who takes its processor.
 """
 
+import ctypes
 import json
 import signal
 import sys
+import threading
 import time
 from asyncio import runners
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-INTERVAL_SECONDS = 0.004
+INTERVAL_NS = 2_000_000
+"""Of CPU time; no less than the system's tick, whatever is asked for."""
 SAYS = "sampled "
 ITSELF = "the loop itself"
 """Whatever is of no stage."""
@@ -63,6 +67,38 @@ def _files(frame: FrameType | None) -> Iterator[str]:
         frame = frame.f_back
 
 
+class _Event(ctypes.Structure):
+    """`struct sigevent`, with a thread to be signalled: sigevent(3type)."""
+
+    _fields_ = (
+        ("value", ctypes.c_void_p), ("number", ctypes.c_int), ("notify", ctypes.c_int), ("thread", ctypes.c_int),
+        ("padding", ctypes.c_char * 44),
+    )  # fmt: skip
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_THREAD_CPU_CLOCK, _SIGNAL_THREAD = 3, 4
+
+
+class _Timer:
+    """Signals the thread that it is made on, whenever that has used so much CPU: timer_create(2)."""
+
+    def __init__(self) -> None:
+        event = _Event(None, signal.SIGPROF, _SIGNAL_THREAD, threading.get_native_id())
+        self._id = ctypes.c_void_p()
+        _must(_libc.timer_create(_THREAD_CPU_CLOCK, ctypes.byref(event), ctypes.byref(self._id)))
+
+    def every(self, nanoseconds: int) -> None:
+        """Whenever it has used so many more; 0 is never."""
+        times = (ctypes.c_long * 4)(0, nanoseconds, 0, nanoseconds)  # between two of them, and to the first
+        _must(_libc.timer_settime(self._id, 0, times, None))
+
+
+def _must(result: int) -> None:
+    if result:
+        raise OSError(ctypes.get_errno(), "a timer of the thread's CPU time")
+
+
 class _Sampler:
     """Of the thread that it is made on, which must be the main one."""
 
@@ -70,12 +106,13 @@ class _Sampler:
         self._milliseconds: dict[str, float] = {}
         self._on = False
         self._seen = 0.0
+        self._timer = _Timer()
 
     def switch(self, *_: object) -> None:
         """Begin; or end, and say what was seen."""
         self._on = not self._on
         self._seen = time.thread_time()
-        signal.setitimer(signal.ITIMER_REAL, *[INTERVAL_SECONDS if self._on else 0.0] * 2)
+        self._timer.every(INTERVAL_NS if self._on else 0)
         if not self._on:
             sys.stderr.write(f"{SAYS}{json.dumps(self._milliseconds)}\n")
             self._milliseconds.clear()
@@ -91,5 +128,5 @@ if __name__ == "__main__":
 
     sampler = _Sampler()
     signal.signal(signal.SIGUSR1, sampler.switch)
-    signal.signal(signal.SIGALRM, sampler.look)
+    signal.signal(signal.SIGPROF, sampler.look)
     sys.exit(main())

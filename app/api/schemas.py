@@ -258,7 +258,7 @@ def array_of_lines(lines: bytes) -> msgspec.Raw:
 
 def stamp(time: datetime | None) -> str | None:
     """RFC 3339, in UTC, to the millisecond."""
-    return None if time is None else f"{time.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
+    return None if time is None else time.isoformat("T", "milliseconds")[: -len("+00:00")] + "Z"
 
 
 def _rounded(number: float | None) -> float | None:
