@@ -163,12 +163,12 @@ D = TypeVar("D", bound=Driver)
 
 
 @asynccontextmanager
-async def driving(kind: type[D]) -> AsyncIterator[D]:
-    """A pool with its workers there; ended, whatever happens."""
+async def driving(kind: type[D], guard: MemoryGuard | None = None) -> AsyncIterator[D]:
+    """A pool with its workers there; ended, whatever happens.  Without a guard memory is never short."""
     with TemporaryDirectory(prefix="millpond-bench-") as directory:
         sizes = {CPU: WORKERS, "io": 0}
         launcher = Launcher(TASKS, Blobs(Path(directory)), ChildLimits(), begin)
-        pool = Pool(sizes, launcher, MemoryGuard(None))
+        pool = Pool(sizes, launcher, guard or MemoryGuard(None))
         driver = kind(pool)
         await pool.start(driver)
         try:
