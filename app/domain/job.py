@@ -12,11 +12,12 @@ Invariant: the five counts sum to `total`, at every moment.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 
 class Status(StrEnum):
@@ -130,13 +131,6 @@ def runs_otherwise(before: Options, after: Options) -> bool:
     )
 
 
-def kept_seconds(options: Options, status: Status, counts: Counts) -> float:
-    """How long a finished job is kept after its end."""
-    failed = counts.failed > 0 or status in (Status.FAILED, Status.EXPIRED)
-    longer = options.failure_retention_seconds if failed else None
-    return max(options.retention_seconds, longer or 0.0)
-
-
 class Job(msgspec.Struct, frozen=True, gc=False):
     """One submission, as it is stored.  `running` is not: after a restart nothing is.
 
@@ -164,3 +158,19 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     expires_at: datetime | None = None
     fingerprint: str | None = None
     """SHA-256 over what was submitted: tells a repeated PUT from another job under the same id."""
+
+
+def ended(job: Job, event: Event, counts: Counts, now: datetime) -> Job:
+    """The job after the event that ends it, with these counts; items without a result are cancelled."""
+    status = step(job.status, event)
+    if cancelled := counts.total - counts.done:
+        counts = replace(counts, cancelled=cancelled)
+    expires_at = now + timedelta(seconds=kept_seconds(job.options, status, counts))
+    return replace(job, status=status, counts=counts, ended_at=now, expires_at=expires_at)
+
+
+def kept_seconds(options: Options, status: Status, counts: Counts) -> float:
+    """How long a finished job is kept after its end."""
+    failed = counts.failed > 0 or status in (Status.FAILED, Status.EXPIRED)
+    longer = options.failure_retention_seconds if failed else None
+    return max(options.retention_seconds, longer or 0.0)

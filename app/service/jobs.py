@@ -8,7 +8,7 @@ import copy
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from app.domain.errors import Conflict, Gone, Invalid, Unavailable, UnknownTask
 from app.domain.guess import closest
 from app.domain.halt import Receipt
 from app.domain.item import Block, Page, View
-from app.domain.job import Counts, Event, Job, Options, Status, kept_seconds, step
+from app.domain.job import Counts, Event, Job, Options, Status, ended
 from app.domain.store import Extent, JobStore, Query
 from app.service.admission import Admission, Limits
 from app.service.dispatcher import Dispatcher
@@ -257,9 +257,7 @@ class Jobs:
         )
         if total or draft.open:
             return job
-        status = step(job.status, Event.ALL_DONE)
-        expires_at = now + timedelta(seconds=kept_seconds(job.options, status, job.counts))
-        return replace(job, status=status, started_at=now, ended_at=now, expires_at=expires_at)
+        return replace(ended(job, Event.ALL_DONE, job.counts, now), started_at=now)
 
     def _run(self, job: Job, blocks: Sequence[Block]) -> None:
         self._dispatcher.changes.note(job)

@@ -6,7 +6,7 @@ Invariant: every item is in exactly one place: waiting, with a worker, in the lo
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -17,7 +17,7 @@ from app.domain.engine import Chunk
 from app.domain.eta import Rate
 from app.domain.halt import too_many_failures
 from app.domain.item import Segment, forget
-from app.domain.job import Counts, Event, Job, Status, kept_seconds, step
+from app.domain.job import Counts, Event, Job, Status, ended
 from app.domain.patience import Patience
 from app.domain.retry import Trouble
 from app.domain.suspicion import Suspects
@@ -382,16 +382,7 @@ class LiveJob(Watched):
             event = Event.LET_GO if self.halt is Event.CANCEL_ASKED else self.halt
         else:
             return replace(job, counts=counts)
-        status = step(job.status, event)
-        if cancelled := counts.total - counts.done:
-            counts = replace(counts, cancelled=cancelled)
-        return replace(
-            job,
-            status=status,
-            counts=counts,
-            ended_at=now,
-            expires_at=now + timedelta(seconds=kept_seconds(job.options, status, counts)),
-        )
+        return ended(job, event, counts, now)
 
 
 _MADE_TOGETHER = frozenset({"_patience", "chunker", "chunks", "progress", "rate", "recent", "troubles"})
