@@ -118,6 +118,10 @@ class Counts(msgspec.Struct, frozen=True):
         """Items with a result: lines in the log."""
         return self.succeeded + self.failed
 
+    def after(self, count: int, failed: int) -> "Counts":
+        """The same once so many further items have a result, and so many of these have failed."""
+        return replace(self, succeeded=self.succeeded + count - failed, failed=self.failed + failed)
+
     def lines(self, outcome: str | None) -> int:
         """How many lines of the log have this outcome, `succeeded` or `failed`, or any."""
         return {"succeeded": self.succeeded, "failed": self.failed}.get(outcome or "", self.done)

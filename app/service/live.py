@@ -367,18 +367,13 @@ class LiveJob(Watched):
         """The job as it is once these segments, its next, are stored."""
         now = max(now, self.job.started_at or self.job.created_at)  # the wall clock may have been put back
         job, counts = self.job, self.job.counts
-        done = sum(segment.count for segment in segments)
-        failed = sum(segment.failed for segment in segments)
-        if segments:
-            counts = replace(
-                counts, succeeded=counts.succeeded + done - failed, failed=counts.failed + failed
-            )
-        last = not self._busy and self.unwritten == len(segments) and not self._grows
+        for segment in segments:
+            counts = counts.after(segment.count, segment.failed)
         if job.sealed and counts.done == counts.total:
             # A cancelled job whose last items came in before the worker was stopped has nothing left to cancel,
             # but who asked was promised `cancelled`.
             event = Event.LET_GO if job.status is Status.CANCELLING else Event.ALL_DONE
-        elif self.halt is not None and last:
+        elif self.halt is not None and self.unwritten == len(segments) and not (self._busy or self._grows):
             event = Event.LET_GO if self.halt is Event.CANCEL_ASKED else self.halt
         else:
             return replace(job, counts=counts)
