@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from app.stores.verification import verify
 from bench import server as service
@@ -19,6 +20,10 @@ SETTINGS = {"processes": "2", "tasks": "workers.tasks,workers.tasks.faults", "dr
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 """Where it is set, each of hundreds of processes would compile anew what it imports of ours."""
+
+settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+"""On a busy machine an example, or making one, may take long, which says nothing of what is tested."""
 
 
 def pytest_collection_finish() -> None:

@@ -16,7 +16,6 @@ from tests.integration.answers import client
 
 FUZZ = settings(
     max_examples=200 * BUDGET,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

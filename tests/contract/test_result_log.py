@@ -90,7 +90,7 @@ places = st.tuples(st.integers(0, 45), st.integers(1, 45), st.integers(1, 4000))
 """(cursor, lines_max, bytes_max)"""
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(layout=layouts(), look=st.lists(places, min_size=4, max_size=4))
 def test_every_page_of_every_view_is_a_slice_of_its_lines(
     store: JobStore, run: Run, layout: Layout, look: list[tuple[int, int, int]]
@@ -111,7 +111,7 @@ def test_every_page_of_every_view_is_a_slice_of_its_lines(
                 assert page == first_page(lines, after, lines_max, bytes_max)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(layout=layouts(), lines_max=st.integers(1, 20), bytes_max=st.integers(1, 1000))
 def test_page_after_page_reads_every_line_once(
     store: JobStore, run: Run, layout: Layout, lines_max: int, bytes_max: int
@@ -133,7 +133,7 @@ def test_page_after_page_reads_every_line_once(
         assert read == b"".join(expected(log, view, settled=True))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(layout=layouts())
 def test_done_ranges_are_those_of_the_segments(store: JobStore, run: Run, layout: Layout) -> None:
     """By first index, whatever order they came in."""
@@ -145,7 +145,7 @@ def test_done_ranges_are_those_of_the_segments(store: JobStore, run: Run, layout
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(layout=layouts())
 def test_what_was_read_stays_as_it_was(store: JobStore, run: Run, layout: Layout) -> None:
     """The lines 1…N of every view are the same bytes after each append: the count is a stable cursor."""
@@ -245,7 +245,7 @@ def again(segment: Segment) -> Segment:
     return log.segment(segment.first, [False, True])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(layout=layouts(), after=st.integers(0, 45), offset=st.integers(0, 3000))
 def test_every_byte_of_every_view_has_its_place(
     store: JobStore, run: Run, layout: Layout, after: int, offset: int
@@ -268,7 +268,7 @@ def test_a_job_that_is_gone_has_no_extent(store: JobStore, run: Run) -> None:
     assert run(store.extent("j", View(), 0, 0)).size_bytes == 0
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     layout=layouts(), index=st.integers(0, 45), ranges_max=st.integers(1, 5), bytes_max=st.integers(1, 300)
 )

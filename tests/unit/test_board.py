@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.api.board import BOARD_BYTES_MAX, WOKEN_MAX, Board
@@ -97,7 +97,7 @@ def test_without_room_each_reads_by_itself() -> None:
     told(story)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     parts=st.lists(
         st.tuples(st.lists(st.booleans(), min_size=1, max_size=400), st.floats(0, 1)), max_size=12

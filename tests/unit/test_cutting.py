@@ -65,7 +65,7 @@ def told(find: Callable[[], Members]) -> Any:
         return type(error), str(error)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     items=st.lists(values, max_size=40) | st.lists(st.integers(), max_size=60) | values,
     before=st.dictionaries(st.sampled_from(["task", "params", "é", "b\n"]), values),
@@ -93,7 +93,7 @@ def test_slices_have_the_items_of_the_whole(
     assert outcome(body, slice_bytes, 1, piece_bytes) == outcome(body, slice_bytes, WHOLE)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     body=st.text('[]{},:"1 \n\\t', max_size=40).map(lambda text: b'{"items":[%b]}' % text.encode())
     | st.text('[]{},:"1 -.e\n\\utrd8c0a', max_size=40).map(str.encode),
@@ -106,7 +106,7 @@ def test_what_is_not_json_is_refused(body: bytes, slice_bytes: int) -> None:
     assert sliced == whole or sliced[0] is whole[0] is Malformed
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     body=values.map(lambda value: json.dumps({"a": value, "items": [value] * 5, "b": value}).encode()),
     at=st.integers(0, 200),
@@ -129,7 +129,7 @@ def test_a_body_with_a_mistake_is_told_as_the_whole_is(
 names = st.sampled_from(['"items"', '"task"', '"t\\u0061sk"', '"a\\""', '"é"', '""', "1"])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     members=st.lists(st.tuples(names, values.map(json.dumps)), max_size=4),
     by=separators,

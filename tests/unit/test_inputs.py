@@ -6,7 +6,7 @@ from typing import get_args
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -110,7 +110,6 @@ AS_THEY_ARE: dict[str, int] = {}
 FAR = 3 * FLAGS_PER_TAKE
 
 
-@settings(deadline=None)
 @given(fates=FATES, keys=st.lists(KEYS, min_size=1, max_size=5), blocks=CUTS, segments=CUTS, sizes=SIZES)
 @example([*"sff", *"sf" * 40, *"s" * 9, *"sf" * 40], [b""], [7], [40, 9, 40], AS_THEY_ARE)
 @example([*"s" * 45, *"ff", *"s" * FAR, *"f", *"s" * FAR, *"ff"], [b""], [40], [500, 40], AS_THEY_ARE)

@@ -79,7 +79,7 @@ def test_an_item_is_a_line_that_is_not_blank(sent: bytes, cuts: list[int]) -> No
     assert lines_in(cut_up(pieces_of(sent, cuts))) == items_of(sent)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(bodies.filter(items_of), st.integers(1, 3), cuts)
 def test_a_large_body_is_cut_into_the_same_items(sent: bytes, blocks: int, cuts: list[int]) -> None:
     """However many blocks it needs, and wherever it is cut around their ends."""

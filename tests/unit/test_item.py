@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.domain.flags import take
@@ -270,7 +270,6 @@ def test_lines_are_counted_and_cut_however_long_they_are(parts: list[bytes], dat
 
 
 @given(st.lists(st.sampled_from(["a", "b", "escaped", "x"]), max_size=3), st.integers(0, 600_000))
-@settings(deadline=None)
 def test_files_are_found_in_every_part_of_a_large_text(names: list[str], size: int) -> None:
     """Wherever it is cut, and though texts that name none are left out."""
     words = {name: b"sha256-" + name.encode() * 64 for name in "ab"}

@@ -118,7 +118,7 @@ def run_both_ways(worker: LoneWorker, task: str, lines: list[bytes], **order: An
     return together
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     task=st.sampled_from(["square", "sqrt", "halved", "maybe", "counted", "doubled"]),
     lines=lines_of(numbers),
@@ -137,7 +137,7 @@ def test_numbers_have_the_same_lines(
     run_both_ways(worker, task, lines, max_attempts=attempts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lines=lines_of(json_values | st.sampled_from(ODD)), attempts=st.integers(1, 2))
 @example([b"1"] * 100 + [b'"nan"'] + [b"2.5"] * 100 + [b'"same"'] * 300, 1)
 @example([b'"print"', b"1"] * 100, 1)
@@ -150,7 +150,7 @@ def test_outputs_of_every_kind_have_the_same_lines(
     run_both_ways(worker, "turned", lines, max_attempts=attempts)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     lines=lines_of(arguments | st.lists(json_values | st.sampled_from(ODD), max_size=4)),
     params=st.dictionaries(st.sampled_from(["times", "value", "note"]), st.sampled_from([1, "2", "x"])),
@@ -169,7 +169,7 @@ def test_items_by_name_have_the_same_lines(
     run_both_ways(worker, "named", lines, params=params, key_field=key_field, max_attempts=attempts)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lines=lines_of(json_values), params=st.sampled_from([{}, {"value": 1}]))
 def test_a_whole_item_and_none_have_the_same_lines(
     worker: LoneWorker, lines: list[bytes], params: dict[str, Any]
@@ -190,7 +190,7 @@ def test_what_runs_to_validate_an_item_is_that_items(mortal: LoneWorker) -> None
     assert mortal.marks.read(mortal.marks.mark.value)[1] == 13
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lines=lines_of(numbers), bad=st.lists(not_json, min_size=1, max_size=3), at=st.integers(0, 80))
 @example([b"1"], [b"[1", b"2]"], 0)
 @example([b"1", b"2"], [b"[1", b",2], 3"], 1)

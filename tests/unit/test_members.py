@@ -124,7 +124,7 @@ _scalars: st.SearchStrategy[Any] = st.sampled_from(
 _members = st.sampled_from(["x", "by", "unit", "_left", "right", "default", "item", "task", "value_0", "y"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     name=st.sampled_from(sorted(SPECS)),
     params=st.dictionaries(_members, _scalars, max_size=2),

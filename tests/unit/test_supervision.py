@@ -390,4 +390,4 @@ class SlotMachine(RuleBasedStateMachine):
 
 
 TestSlot = SlotMachine.TestCase
-TestSlot.settings = settings(max_examples=400, stateful_step_count=40, deadline=None)
+TestSlot.settings = settings(max_examples=400, stateful_step_count=40)
