@@ -37,6 +37,7 @@ TOLD = [
         "CHANGELOG.md",
         f"wakes {1 / watchdog.INTERVAL_SECONDS:g} times a second to look after itself",
     ),
+    ("CHANGELOG.md", f"stored and told every {_ms(writer.PAUSE_SECONDS)} at most"),
     ("CHANGELOG.md", f"Results of items under {_ms(chunk.SLOW_SECONDS)}"),
     (
         "CHANGELOG.md",
