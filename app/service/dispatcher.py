@@ -190,9 +190,11 @@ class Dispatcher:
         if not wanted or not self._accepting or self.trouble or self.backlog.stops_all:
             return
         pools = [pool for pool in wanted if pool not in self.paused_pools]
+        if len(pools) > 1:
+            # Who must run alone waits until nothing runs in any pool: until then no other pool gets anything new.
+            pools = [pool for pool in pools if self.scheduler.first_is_alone(pool)] or pools
         given = 0
-        # Who must run alone waits until nothing runs in any pool: until then no other pool gets anything new.
-        for pool in [pool for pool in pools if self.scheduler.first_is_alone(pool)] or pools:
+        for pool in pools:
             workers = self._engine.size(pool)
             while found := self.scheduler.next(pool, workers, partial(self._room, pool)):
                 live, chunk = found
