@@ -16,6 +16,7 @@ from app.domain.groups import group_of_line
 from app.domain.item import Block, Segment
 from app.domain.job import Counts, Job, Status
 from app.service import inputs as module
+from app.service import retry as retrying
 from app.service.admission import Limits
 from app.service.inputs import FLAGS_PER_TAKE, Inputs, Select, Selection
 from app.service.jobs import Jobs
@@ -107,6 +108,7 @@ SIZES = st.fixed_dictionaries(
 )
 """Of pages and the like: as they are, or so small that there are many."""
 AS_THEY_ARE: dict[str, int] = {}
+IN_PIECES = {"PIECE_BYTES": 90}
 FAR = 3 * FLAGS_PER_TAKE
 
 
@@ -114,7 +116,7 @@ FAR = 3 * FLAGS_PER_TAKE
 @example([*"sff", *"sf" * 40, *"s" * 9, *"sf" * 40], [b""], [7], [40, 9, 40], AS_THEY_ARE)
 @example([*"s" * 45, *"ff", *"s" * FAR, *"f", *"s" * FAR, *"ff"], [b""], [40], [500, 40], AS_THEY_ARE)
 @example(
-    [*"s" * 7, *"f.f..ff.s", *"." * FAR, *"f.f", *"s" * FAR, *"ff"], [b"7", b""], [2, 40], [500], AS_THEY_ARE
+    [*"s" * 7, *"f.f..ff.s", *"." * FAR, *"f.f", *"s" * FAR, *"ff"], [b"7", b""], [2, 40], [500], IN_PIECES
 )
 def test_exactly_the_selected_items_are_given_and_run_again(
     fates: list[str], keys: list[bytes], blocks: list[int], segments: list[int], sizes: dict[str, int]
@@ -142,6 +144,7 @@ def test_exactly_the_selected_items_are_given_and_run_again(
     with pytest.MonkeyPatch.context() as patch:
         for name, size in sizes.items():
             patch.setattr(module, name, size)
+        patch.setattr(retrying, "BLOCK_BYTES", sizes.get("PIECE_BYTES", retrying.BLOCK_BYTES))
         scheduled(story)
 
     for select in get_args(Select):

@@ -68,6 +68,29 @@ def test_the_end_of_a_chunk_alone_is_not_written() -> None:
     assert store.without_results <= 2
 
 
+def test_the_end_of_a_chunk_is_not_written_for_a_job_that_its_results_have_ended(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It may be told after they are stored."""
+    store = Counted()
+
+    async def story(service: Scheduled) -> None:
+        live = await service.submit(1e9, 1e9, chunksize=2)
+        (chunk_id,) = live.chunks
+        service.dispatcher.part(chunk_id, 0, 2, 0, b"{}\n{}\n", ())
+        await asyncio.sleep(1.0)
+        assert live.job.status.finished
+        writes = store.writes
+        service.dispatcher.ended(chunk_id, 2, 1.0)
+        await asyncio.sleep(1.0)
+
+        assert store.writes == writes
+
+    scheduled(story, store)
+
+    assert caplog.messages == []
+
+
 def test_results_of_jobs_that_go_on_are_written_together() -> None:
     """Two workers tell of theirs each 30 ms for three seconds, and half as often as they do, or less, is written."""
     store = Counted()
