@@ -19,6 +19,7 @@ from app.service import inputs as module
 from app.service import retry as retrying
 from app.service.admission import Limits
 from app.service.inputs import FLAGS_PER_TAKE, Inputs, Select, Selection
+from app.service.intake import BLOCK_BYTES
 from app.service.jobs import Jobs
 from app.service.retry import retry
 from app.stores.memory import MemoryStore
@@ -144,7 +145,7 @@ def test_exactly_the_selected_items_are_given_and_run_again(
     with pytest.MonkeyPatch.context() as patch:
         for name, size in sizes.items():
             patch.setattr(module, name, size)
-        patch.setattr(retrying, "BLOCK_BYTES", sizes.get("PIECE_BYTES", retrying.BLOCK_BYTES))
+        patch.setattr(retrying, "BLOCK_BYTES", sizes.get("PIECE_BYTES", BLOCK_BYTES))
         scheduled(story)
 
     for select in get_args(Select):
