@@ -13,11 +13,6 @@ from bench.server import Server
 from tests.conftest import serving
 from tests.integration.answers import PROBLEM, Document, client, document_of, ended, submitted
 
-CODE_URL = re.compile(
-    r"""url\(|["'`](?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}/[^"'`]*\.(?:js|css|woff2?|png|svg)"""
-)
-"""What a script or a style sheet would load from elsewhere; a link in a text is none of it."""
-
 
 class Links(HTMLParser):
     """Every address in a page's HTML that a browser loads without being asked."""
