@@ -1,7 +1,7 @@
-"""The process that will load the tasks, begun before anything else: half of a start is what it takes to be ready.
+"""Begins the process that will load the tasks, before anything else: getting it ready takes half of a start.
 
-Invariant: only what Python brings is imported here; the process loads no task before it is told which
-(`workers.launcher`), and ends with our end of its control socket.
+Invariant: only what Python itself brings is imported here; the process loads no task before it is told which
+(`workers.launcher`), and ends when our end of its control socket does.
 """
 
 import socket

@@ -1,9 +1,9 @@
-"""What Python looks at when it looks for garbage: objects that know each other, and that nobody else knows any more.
+"""What Python's garbage collector looks at: objects that know each other, and that nobody else knows any more.
 
 A full collection looks at everything that is not put aside, and nobody is served meanwhile.
 
-Invariant: what is put aside goes like everything else once nobody knows it.  Only what knows itself would stay, so
-what there may be thousands of does not: connections (`app.api.protocol`), and jobs (`app.service.overlooked`).
+Invariant: what is put aside is freed like everything else once nobody knows it.  Only cycles would stay, so nothing
+that there may be thousands of is one: neither connections (`app.api.protocol`) nor jobs (`app.service.overlooked`).
 """
 
 import gc

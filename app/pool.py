@@ -1,4 +1,4 @@
-"""The pool as the settings want it, which the zygote is told before the rest of the service is imported.
+"""The pool as the settings want it; the zygote is told about it before the rest of the service is imported.
 
 Invariant: nothing heavy is imported here: the zygote loads the tasks on one core while this process, on another,
 imports what serves.

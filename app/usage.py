@@ -1,6 +1,6 @@
-"""What `python -m app` is told by its arguments.
+"""The arguments of `python -m app`.
 
-Imported only if there are any: a service, which mostly has none, does without `argparse`.
+Imported only if there are any: a service mostly has none, and does without `argparse`.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """From items' lines to the calls of their task.
 
-How it works: with a task that runs for milliseconds, what is done between two items finds neither its code nor its
-data in the processor's caches, and takes ten times as long as it would right after itself.  So as much as may be is
+How it works: after a task that runs for milliseconds, neither code nor data of what is done between two items is in the
+processor's caches any more, so that takes ten times as long as it would right after itself.  So as much as possible is
 done for many items together, before the first of them runs (`calls_of`); the rest when an item's turn comes.
 """
 

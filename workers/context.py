@@ -1,4 +1,4 @@
-"""What a task can say of itself while it runs."""
+"""What a task can say about itself while it runs."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""What the pool is given to run, and what it tells of that."""
+"""What the pool is given to run, and what it reports about that."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol

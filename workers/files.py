@@ -1,4 +1,4 @@
-"""Files that tasks take and give, kept in a content-addressed directory.
+"""Files that tasks take and return, kept in a content-addressed directory.
 
 Invariant: a file's id is the SHA-256 of its bytes, and a file appears under its id complete or not at all.
 """

@@ -1,7 +1,7 @@
-"""Zygotes, and what they are told: which tasks to load.
+"""Starts zygotes, and tells them which tasks to load.
 
-Invariant: what is not needed for that is not imported here: the zygote loads the tasks on one core while its parent
-imports what serves on another.
+Invariant: nothing else is imported here: the zygote loads the tasks on one core while its parent imports what serves on
+another.
 """
 
 import contextlib

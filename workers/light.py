@@ -1,11 +1,11 @@
-"""Items so small that what is done for each would cost more than they do.
+"""Items so small that handling each would cost more than running it.
 
-How it works: their lines are decoded in one call; a stretch of them is validated in one call, run in blocks that
-share a mark, and encoded in one call.  What cannot be done so is done one by one (`workers.chunk`).
+How it works: their lines are decoded in one call; a stretch of them is validated in one call, run in blocks that share
+a mark, and encoded in one call.  Whatever cannot be done so is done one by one (`workers.chunk`).
 
 Invariant: the lines are, byte for byte, those that one by one would have given.
-Invariant: no item starts under a mark older than `SHOWN_SECONDS`.  So when a mark stands for long it is the item
-that runs that took long, and an interruption that is meant for the mark is meant for that one.
+Invariant: no item starts under a mark older than `SHOWN_SECONDS`.  So if a mark stands for long, it is the running item
+that took long, and an interruption that is meant for the mark is meant for that item.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What the machine, or the container, gives us."""
+"""How much CPU and memory the machine, or the container, gives us."""
 
 import math
 import os

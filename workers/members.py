@@ -1,10 +1,10 @@
-"""Items that are objects, or arrays of arguments, decoded right into what a task is called with.
+"""Items that are objects, or arrays of arguments, decoded straight into the arguments of a call.
 
-How it works: of the parameters an item may name a type is made, whose members the decoder fills without a dict; the
-others are the job's `params`, the same for all.  It is done where validation would not change what JSON says: for
-parameters that are numbers, texts, booleans or null, or may be anything.
+How it works: the parameters that an item may name become a type, whose members the decoder fills without a dict; the
+others are the job's `params`, the same for all.  This is done only where validation would not change what JSON says:
+for parameters that are numbers, texts, booleans or null, or may be anything.
 
-Invariant: the arguments are those that `calling.binder` makes of the item; an item of which it makes none is refused.
+Invariant: the arguments are those that `calling.binder` makes of the item; an item that it refuses is refused.
 """
 
 from collections.abc import Callable, Iterable, Mapping

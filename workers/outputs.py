@@ -1,7 +1,7 @@
 """From what a task returns to JSON.
 
-How it works: most outputs are small and never change, and are encoded when their lines are sent, many at a time
-(`is_settled`), for the reason that `workers.calling` gives.  All others may change, or fail, and are encoded at once.
+How it works: most outputs are small and never change; they are encoded when their lines are sent, many at a time
+(`is_settled`), for the reason given in `workers.calling`.  All others may change or fail, and are encoded at once.
 """
 
 import math

@@ -1,9 +1,10 @@
-"""pydantic's plugins, looked for without what pydantic loads to look for them.
+"""Looks for pydantic's plugins, without what pydantic loads to look for them.
 
-How it works: pydantic asks `importlib.metadata` for them, which brings `email` and `zipfile`, 2 MiB, and reads about
-every distribution.  A distribution says of its plugins in a file of its metadata, so these files are enough to see that
-there is none.
-Invariant: where there may be one, pydantic looks for itself.
+How it works: pydantic asks `importlib.metadata`, which brings in `email` and `zipfile`, 2 MiB, and reads about every
+distribution.  A distribution names its plugins in one file of its metadata, and those files suffice to see that there
+are none.
+
+Invariant: where there may be a plugin, pydantic looks for itself.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""How a worker ended, and what its item's failure says of it."""
+"""How a worker ended, and what the failure of its item says about that."""
 
 import signal
 from dataclasses import dataclass

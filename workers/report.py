@@ -1,4 +1,4 @@
-"""What a worker reports of a chunk's items.
+"""What a worker reports about the items of a chunk.
 
 Invariant: results leave in the order of their items, and a line's members stand in the promised order.
 """

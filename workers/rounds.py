@@ -1,9 +1,9 @@
-"""How often the pool looks at its workers: each time it does, somebody is woken who could have slept.
+"""How often the pool looks at its workers; each look wakes a process that could have slept.
 
-While all is calm that is at multiples of the time between: other timers of the loop ring at such moments, too, and it
-is woken once for all of them.  Else it is so long after the last time: what has a limit began when these began, too.
+While all is calm, looks are at multiples of the interval: other timers of the loop ring then too, and wake it only once
+together.  Otherwise a look comes an interval after the last one, since what has a time limit began at that moment.
 
-Invariant: who asks to be looked at within some time is, whatever was meant before.
+Invariant: whoever asks for a look within some time gets it, whatever was planned before.
 """
 
 import asyncio

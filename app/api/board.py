@@ -1,14 +1,14 @@
 """What the viewers of a running job are sent, made once for all of them.
 
-How it works: connections with the same view of a job share a board.  Its head is a cursor, at first the end that the
-log has by then.  At a turn, one in `BATCH_SECONDS`, what the log has after the head is encoded as one batch, and the
-head goes on to its end.  A viewer at a cursor where a batch begins takes those bytes as they are.  Any other reads
-the log by itself as far as the head, and is one of the crowd from there on.  A turn is made when somebody waits for
-it: the crowd goes at the pace of its fastest, and who lags finds the last batches here and older lines in the log.
-In the order of items nobody has counted how many lines there are, so there is no head: each viewer reads.
+How it works: connections with the same view of a job share a board.  Its head is a cursor, which starts at the end of
+the log.  At each turn, one in `BATCH_SECONDS`, what the log has after the head is encoded as one batch, and the head
+moves to the log's end.  A viewer whose cursor is where a batch begins takes those bytes as they are.  Any other viewer
+reads the log by itself as far as the head, and is one of the crowd from there on.  A turn is made when somebody waits
+for it: the crowd goes at the pace of its fastest, and whoever lags finds the last batches here and older lines in the
+log.  For a view in the order of items nobody has counted the lines, so it has no head: each viewer reads.
 
-Invariant: a batch is the view's lines between its two cursors, whoever reads it, and of no other job that came to
-have the same id.
+Invariant: a batch is the view's lines between its two cursors, whoever reads it, and never those of another job that
+came to have the same id.
 Invariant: what is here is the same for all who see the job; a ticket, which is one caller's, is not.
 """
 

@@ -1,6 +1,6 @@
-"""Where a list of jobs was left, as a text that its reader gives back.
+"""Where a list of jobs was left off, as a text that its reader gives back.
 
-Invariant: it works as long as it is kept: also when the job that it is of has been deleted, or has expired.
+Invariant: a cursor never stops working, even when its job has been deleted or has expired.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,7 @@
-"""A request and its answer, as uvicorn has them; but an answer that is there as a whole is written as a whole.
+"""A request and its answer, as uvicorn has them, except that an answer that is complete is written at once.
 
-uvicorn writes its head first, and takes each header apart for that, which is a tenth of what the loop does for a job
-of one item.
+uvicorn writes the head first, and takes each header apart for that: a tenth of what the loop does for a job of one
+item.
 
 Invariant: no header is sent that would end its line.
 """

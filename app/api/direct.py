@@ -1,11 +1,11 @@
 """Our routes, found and called directly.
 
-How it works: the framework asks one route after the other whether a request is for it, and calls the one that is
-through several layers: exit stacks, nets for exceptions.  That takes longer than most of our routes do, and none of
-them needs it.  So a table, by method and path, leads to the functions of our routes (`Exact`), and what they raise is
-answered by the outermost layer (`Front`).  The rest is the framework's: pages, documents, and what is not there.
+How it works: the framework asks one route after the other whether a request is for it, and calls the right one through
+several layers: exit stacks, nets for exceptions.  That takes longer than most of our routes do, and none of them needs
+it.  So a table, by method and path, leads to the functions of our routes (`Exact`), and the outermost layer (`Front`)
+answers what they raise.  The rest is left to the framework: pages, documents, and addresses that lead nowhere.
 
-Invariant: a request comes to the route that the framework would have found, which knows it, and describes it.
+Invariant: a request comes to the route that the framework would have found; the framework still knows and describes it.
 """
 
 from collections.abc import Iterable

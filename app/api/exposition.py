@@ -1,7 +1,7 @@
 """The figures as Prometheus reads them (docs/metrics.md).
 
-Nothing is registered anywhere: an answer is made of what is so at its moment, and each service has its own.  This is
-loaded when it is first asked for: `prometheus_client` is a MiB that a service which nobody watches does without.
+Nothing is registered anywhere: an answer is made of the state at that moment, and each service has its own.  The module
+is loaded when it is first asked for: `prometheus_client` takes a MiB that a service without metrics does not need.
 """
 
 from collections.abc import Iterator

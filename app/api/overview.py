@@ -1,8 +1,8 @@
-"""Server-sent events of all jobs and of the workers: what a dashboard shows (HTML standard, section 9.2).
+"""Server-sent events of all jobs and of the workers, for a dashboard (HTML standard, section 9.2).
 
-How it works: twice a second a connection looks which jobs changed since it last looked, and reads these as they are
-by then.  It holds a number and nothing else, so a reader that lags sees fewer states in between, and costs nothing.
-One that comes back with the number goes on from it, as long as what changed since is known.
+How it works: twice a second a connection looks up which jobs changed since its last look, and reads them as they are
+then.  It holds a number and nothing else, so a slow reader sees fewer states in between, and costs nothing.  One that
+reconnects with the number goes on from there, as long as the changes since are known.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
-"""What a connection has read, parsed in portions, so that none holds the event loop, however small its parts are.
+"""What a connection has read, parsed in portions, so that no read holds the event loop, however small its parts are.
 
-A read of 256 KiB may have ten thousand requests, or forty thousand chunks of a body.
+A read of 256 KiB may hold ten thousand requests, or forty thousand chunks of a body.
 
-Invariant: while a request waits for the answer of one before it on its connection, nothing more of that connection
-is parsed or read; so at most `PORTION_BYTES` of requests wait.
+Invariant: while a request waits for the answer to an earlier one on its connection, nothing more of that connection is
+parsed or read; so at most `PORTION_BYTES` of requests wait.
 """
 
 import asyncio

@@ -1,9 +1,10 @@
 """What an address says after its `?`: parameters that its route knows, each once.
 
-How it works: a route of the class `Exact` knows its parameters from its signature and from what it tells OpenAPI of
-them, and looks at those of a request before anything else does.  A request without any costs nothing.
-Invariant: no parameter is ignored: a misspelt one would be taken for its default, and nobody would know.  Nor are
-more looked at than `PARAMETERS_MAX`: an address may be as long as its line, and thousands would hold the event loop.
+How it works: a route of the class `Exact` knows its parameters from its signature and from what it tells OpenAPI about
+them, and checks those of a request before anything else does.  A request without parameters costs nothing.
+
+Invariant: no parameter is ignored: a misspelt one would silently get its default.  At most `PARAMETERS_MAX` are looked
+at: an address may be as long as its line, and thousands of parameters would hold the event loop.
 """
 
 import re

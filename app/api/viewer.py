@@ -1,7 +1,7 @@
 """One connection that is sent a job's events (HTML standard, section 9.2).
 
-How it works: a viewer is a cursor, and how the job was when it was last told.  Of a running job it takes what is on
-the board that it shares with others; of a finished one it reads the log.
+How it works: a viewer is a cursor, and the state of the job that it was last told.  While the job runs, it takes what
+is on the board that it shares with others; once the job has finished, it reads the log.
 
 Invariant: an event's `id` is the cursor after it, so a client that comes back with it misses and repeats nothing.
 """

@@ -1,8 +1,7 @@
-"""What a job's results say taken together: which troubles its failures are, and how long its items took.
+"""A job's results in summary: what its failures have in common, and how long its items took.
 
-How it works: a digest follows the log.  Failures are looked at one by one; of the rest only the lines that say how
-long they took, which those under `QUICK_MS` do not: what is neither a failure nor slow changes no digest and costs
-one search through its bytes.
+How it works: a digest follows the log.  Failures are looked at one by one; among the rest, only lines that tell a time,
+which lines of items under `QUICK_MS` do not.  A segment without failures and times costs one search through its bytes.
 
 Invariant: a digest is what it would be had the log been read in one go; its size does not grow with the log.
 """

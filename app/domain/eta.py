@@ -1,8 +1,8 @@
 """How fast a job goes, and when it will be done.
 
-Honest: nothing is said before there is something to say.  What is left is reckoned with the share of the workers that
-the job has now, not with the one it had while its pace was measured: when another job comes, or goes, or its priority
-is changed, its end moves at once.
+Nothing is said before there is something to go by.  The estimate for what is left uses the share of the workers that
+the job has now, not the one it had while its pace was measured: so it moves at once when another job comes or goes, or
+a priority changes.
 """
 
 from itertools import pairwise

@@ -1,6 +1,6 @@
-"""Which of many lines are meant, told by a byte for each: 1 for those that are, 0 for the others.
+"""Which of many lines are meant: a byte for each, 1 if it is, 0 if not.
 
-A million lines are looked at without a step of Python for each: what is done is done to thousands at once.
+A million lines are handled without a step of Python for each: every operation works on thousands at once.
 """
 
 import re

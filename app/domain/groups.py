@@ -1,11 +1,11 @@
-"""Which failures are the same trouble.
+"""Which failures have the same cause.
 
 A failure's fingerprint is its kind and type, its message without what differs from item to item, and the place in
-the task's own code that it came from: the innermost frame that is no library's, by file name, function and the
-text of its line, so that neither another installation nor a line added above it makes another group of it.
+the task's own code that it came from: the innermost frame that is not a library's, by file name, function and the
+text of its line, so that neither another installation nor a line added above it makes a new group.
 
-How it works: to follow the rule takes 0.1 ms, and of a hundred thousand failures most are told apart by numbers only.
-So what it says is kept, by all that it looks at, with every digit of a message taken for any other.
+How it works: applying the rule takes 0.1 ms, and most of a hundred thousand failures differ in numbers only.  So its
+outcome is cached under all that it looks at, with the digits of a message all taken for the same.
 
 Invariant: the rule never changes.  Group ids stand in addresses, in stored digests and in callers' scripts; the
 examples in tests/unit/test_groups.py are frozen.

@@ -1,4 +1,4 @@
-"""What somebody meant who named something that is not there."""
+"""What somebody probably meant by a name that does not exist."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""How often what took how long."""
+"""How often something took how long."""
 
 from bisect import bisect_left
 from collections.abc import Sequence

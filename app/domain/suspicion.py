@@ -1,6 +1,6 @@
-"""Which items are not to share a mark: one of them has ended a worker, and nobody knows which.
+"""Items that must not share a mark: one of them ended a worker, and nobody knows which.
 
-They run again uncharged, one by one, so that if it happens again it is known.
+They run again uncharged, one by one, so that if it happens again the culprit is known.
 """
 
 RANGES_MAX = 64

@@ -1,7 +1,7 @@
 """Results that wait for the store, of all jobs.
 
-Invariant: while they are too many, a job that filled them is given one further chunk at most; once they are twice as
-many, nobody is given any.  What is with workers then still comes to its end, and is taken.
+Invariant: while there are too many, a job that contributed gets one further chunk at most; once there are twice as
+many, no job gets any.  What workers have by then still runs to its end, and is accepted.
 """
 
 from typing import Protocol

@@ -1,6 +1,6 @@
-"""Which jobs changed since somebody last looked.
+"""Which jobs changed since a reader last looked.
 
-How it works: each change moves its job to the end of a list and gives it the next number; who looks says up to which
+How it works: each change moves its job to the end of a list and gives it the next number; a reader says up to which
 number it has seen.  A job that changes often stands there once, so nothing grows with changes or with readers.
 
 Invariant: of the last `JOBS_MAX` jobs that changed, no change is missed.

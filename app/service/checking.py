@@ -1,11 +1,11 @@
-"""Whether items are what their task takes, found out before anything of them runs.
+"""Whether items are what their task takes, found out before any of them runs.
 
-How it works: workers are asked, since only they know the task's types: they get the items as chunks that are only
-to be checked, whose ids are below 0.  What is told of these is heard here, all else by the dispatcher.  Checks and
-items take turns, so that neither keeps the other waiting.
+How it works: workers are asked, since only they know the task's types.  They get the items as chunks that are only to
+be checked, with ids below 0; reports on those come here, all others go to the dispatcher.  Checks and items take
+turns, so that neither keeps the other waiting.
 
 Invariant: an item is refused here if, and only if, it would fail as `invalid_input` when it runs.
-Invariant: whoever is checking holds at most `PARTS_MAX` parts of what is sent.
+Invariant: a check holds at most `PARTS_MAX` parts of what is sent.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""Whether a job has the workers to itself: then its chunks may be long, which spares what each chunk costs.
+"""Whether a job has the workers to itself: then its chunks may be long, which saves most of what chunks cost.
 
-How it works: when somebody finds no room, the long chunks of others are recalled: their workers are free as soon as
-the items that run have ended, sooner than short chunks would.  For a while after that all chunks are short, so that
-many who come one after the other do not cut everything to pieces.
+How it works: when another job finds no room, the long chunks are recalled: their workers are free as soon as the items
+that run have ended, sooner than short chunks would be.  For a while after that all chunks are short, so that jobs that
+come one after the other do not cut everything to pieces.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,6 @@
-"""When the time of a job is over.
+"""When a job's time is over.
 
-Invariant: of each job at most one end is awaited, and it is that of its present `job_timeout_seconds`.
+Invariant: at most one end is awaited for each job, and it is that of its present `job_timeout_seconds`.
 """
 
 from collections.abc import Callable

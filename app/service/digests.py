@@ -1,4 +1,4 @@
-"""What a job's results say taken together, as it is asked for."""
+"""A job's results in summary, for whoever asks."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""Has what runs of a job end.
+"""Ends what runs of a job.
 
-Workers may have thousands of its chunks, and to tell each of them takes a while: others have the loop in between.
+Workers may have thousands of its chunks, and telling each worker takes a while, so others get the loop in between.
 """
 
 import asyncio

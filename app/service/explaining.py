@@ -1,4 +1,4 @@
-"""Looks at everything that decides how a job fares."""
+"""Gathers everything that decides how a job fares."""
 
 from collections.abc import Sequence
 

@@ -1,8 +1,8 @@
-"""The items of a job again, as they were sent: all, or those that came to this or that end.
+"""The items of a job again, as they were sent: all of them, or those with a certain outcome.
 
-How it works: what was asked for becomes stretches of items, read off the result log by index, a page at a time, which
-are then cut out of the job's blocks.  Where items that are meant stand between others, a byte for each tells which
-they are (`flags`), so that a million that alternate are not cut out one by one.
+How it works: the request becomes stretches of items, read off the result log by index, a page at a time, which are then
+cut out of the job's blocks.  Where wanted items alternate with others, a byte for each says which is which (`flags`),
+so that a million of them are not cut out one by one.
 
 Invariant: memory is a page of results and a block of items; what ends without an error is complete.
 """

@@ -1,9 +1,9 @@
 """The key of an item of any size.
 
-How it works: as with a body (`cutting`), members are passed by slices; one that does not end within a slice is passed
-by itself, and kept if it is the key.
+How it works: as with a body (`cutting`), members are passed over in slices; a member that does not end within a slice
+is passed over by itself, and kept if it is the key.
 
-Invariant: it is the key that `key_of` finds, and others have the loop in between.
+Invariant: it finds the key that `key_of` would, and others get the loop in between.
 """
 
 import asyncio

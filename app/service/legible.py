@@ -1,6 +1,6 @@
 """Whether a text of any size is JSON.
 
-Invariant: others have the loop in between.
+Invariant: others get the loop in between.
 """
 
 from codecs import getincrementaldecoder

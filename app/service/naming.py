@@ -1,6 +1,6 @@
 """Which files the items of a submission name.
 
-Invariant: others have the loop in between, however much there is.
+Invariant: others get the loop in between, however much there is.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""What Python need not look at when it looks for garbage.
+"""What Python's garbage collector may skip.
 
-It looks for objects that know only each other; what nothing else knows any more goes without it.  Nobody is served
-while it looks at all there is, so what there may be ten thousand of, and what never is in such a circle, is left out.
+It looks for objects that know only each other; all others are freed without it.  Nobody is served while it goes through
+everything, so objects that are never in such a cycle, and of which there may be ten thousand, are left out.
 """
 
 import ctypes

@@ -1,9 +1,9 @@
-"""A value of JSON of any size, passed a slice at a time, so that others have the loop in between.
+"""Passes over a JSON value of any size a slice at a time, so that others get the loop in between.
 
-How it works: a container's elements are passed by slices.  An element that does not end within one is entered, and
-what is open is on a stack here; a slice is understood in its innermost container alone.
+How it works: the elements of a container are passed over in slices.  An element that does not end within a slice is
+entered, and the open containers are kept on a stack here; a slice is parsed in its innermost container alone.
 
-Invariant: what was passed is JSON.
+Invariant: what was passed over is JSON.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Which items of a job of before a restart have no result, and what befell them.
+"""After a restart: which items of a job have no result, and what happened to them before.
 
-Invariant: as long as the log and the notes may be, others have the loop.
+Invariant: others get the loop in between, however long the log and the notes are.
 """
 
 import asyncio

@@ -1,10 +1,10 @@
 """Where a job stands among those that want workers.
 
-How it works: the turns of all are sorted, and for a while, others are looked up among these.  Who is not there yet is
-put there: each submission is told its place, and ten thousand may come one after the other.
+How it works: the turns of all jobs are sorted, and for a while other jobs are looked up in that list.  A job that is
+not in it yet is inserted: each submission is told its place, and ten thousand may come one after the other.
 
-Invariant: looked up by any number of readers, it costs the sorting of a pool's jobs a few times a second at most,
-unless these are few.
+Invariant: with any number of readers, this costs sorting a pool's jobs a few times a second at most, unless these are
+few.
 """
 
 from bisect import bisect_left

@@ -1,4 +1,4 @@
-"""How much is unfinished, by caller, counted as it changes: to look at ten thousand jobs takes a while."""
+"""How much is unfinished, by caller, counted as it changes: going through ten thousand jobs would take a while."""
 
 
 class Tally:

@@ -1,9 +1,9 @@
-"""What is to happen at its time, with one timer for all of it.
+"""Things to do at their time, with a single timer for all of them.
 
-A timer of the loop's is several objects, and whenever Python looks for garbage it looks at every object: ten thousand
-jobs may have a time limit, and more items may wait to be tried again.  An entry here is none.
+A timer of the loop is several objects, and a garbage collection looks at every object: ten thousand jobs may have a
+time limit, and even more items may wait to be tried again.  An entry here is not such an object.
 
-Invariant: of each key at most one time is told, and it is the one that was set last.
+Invariant: for each key at most one time is told, and it is the one that was set last.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Notices when the event loop is held up, which everybody who is connected would feel.
 
-How it works: a timer that wants to be on time every `INTERVAL_SECONDS`.  What holds the loop up for longer than that
-is seen for certain, and by how much to within the interval; what does for less, as often as it would meet anybody
-else.  More often would cost more than it tells: each time a process is woken that could have slept.  So it rings at
-multiples of the interval, when the pool looks at its workers too.
+How it works: a timer that should ring every `INTERVAL_SECONDS`.  A hold-up longer than that is always seen, and its
+length is known to within the interval; a shorter one is seen as often as it would meet anybody else.  Ringing more
+often would cost more than it tells, as it wakes a process that could have slept.  It rings at multiples of the
+interval, as the pool's own timer does, so that both wake the loop once.
 """
 
 import asyncio

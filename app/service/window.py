@@ -1,6 +1,6 @@
-"""The part of a text that is looked at, while it arrives.
+"""The part of a text that is being looked at, while the text arrives.
 
-Invariant: it holds what was not passed yet, or is kept, and the piece that came last; nothing else.
+Invariant: it holds what has not been passed over yet, or is kept, and the latest piece; nothing else.
 """
 
 import re

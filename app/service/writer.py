@@ -1,10 +1,10 @@
 """Puts results into the log.
 
-How it works: what comes in waits in a `_Batch`; one coroutine takes all that waits, of all jobs, writes it in one
-transaction, and only then lets counts change and readers know.  That is at most once in `PAUSE_SECONDS`, for the
-CPU it takes is the items'; but at once for what something waits for.  If the store fails, the batch waits on in
-front of what came meanwhile, and is tried again.  Failures are looked at before they are written, which takes longer
-than all else: a few at a time, and a change that a caller waits for is written in between.
+How it works: results wait in a `_Batch`; one coroutine takes all that waits, of all jobs, writes it in one transaction,
+and only then lets counts change and readers know.  It does so at most once in `PAUSE_SECONDS`, since its CPU time is
+taken from the items; but at once if something waits for the results.  If the store fails, the batch stays in front of
+what came meanwhile, and is tried again.  Failures are looked at before they are written, which takes longer than all
+else: a few at a time, and changes that callers wait for are written in between.
 
 Invariant: a segment is written exactly once, and a job's segments in the order in which they came.
 """

@@ -1,9 +1,10 @@
-"""Which sessions were ended before their time, in a file of the data directory, next to the secret that seals them.
+"""Which sessions were ended early, in a file of the data directory, next to the secret that seals them.
 
-How it works: a line each, until when the session would have been and its name.  Lines are added; what a crash left of
-one, and those whose time is over, go when the file is read, and when it has doubled.
+How it works: a line for each has the session's name and the time until which it would have lasted.  Lines are only
+added; a line cut short by a crash, and lines whose time is over, are dropped when the file is read, and when it has
+doubled.
 
-Invariant: what `add` has returned from is known to the next process, too.
+Invariant: when `add` returns, the next process knows too.
 """
 
 import asyncio

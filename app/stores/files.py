@@ -1,6 +1,7 @@
-"""Which files are whose.
+"""Whose each file is.
 
-A file is there once, however many uploaded it; each has a row for it, and each job that names it a use of it.
+A file is stored once, however many callers uploaded it; it has a row for each of them, and one for each job that names
+it.
 """
 
 import sqlite3

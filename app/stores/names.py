@@ -1,4 +1,4 @@
-"""Names of files and directories, which are on the disk once the directory that they stand in is (fsync(2))."""
+"""Names of files and directories: on the disk once the directory that holds them was synced (fsync(2))."""
 
 import os
 from pathlib import Path
