@@ -55,7 +55,7 @@ def _lines_decoder(kind: Any) -> Callable[[bytes | bytearray], list[Any]]:
 
 
 def decoded(lines: bytes | bytearray, count: int, kind: Any = Any) -> list[Any] | None:
-    """The items of so many lines; None if one of them is not JSON, or not of the type that all are to have."""
+    """The items of `count` lines; None if one of them is not JSON, or not of this type."""
     try:
         items = _lines_decoder(kind)(lines)
     except DECODE_ERRORS:
@@ -65,10 +65,10 @@ def decoded(lines: bytes | bytearray, count: int, kind: Any = Any) -> list[Any] 
 
 
 def calls_of(work: Work) -> Callable[[slice], Calls | None] | None:
-    """Makes the calls of some of a chunk's items, before the first of these runs.
+    """A function that makes the calls of a part of the chunk's items, before the first of these runs.
 
-    It gives None for those one of which is not what the task takes.  None if all have to be decoded one by one: if
-    to validate them would run code of the task's, or one is not JSON.
+    It returns None for a part with an item that is not what the task takes.  There is no such function if all items
+    have to be decoded one by one: if validating them would run the task's own code, or one is not JSON.
     """
     spec, order, frame = work.spec, work.order, work.frame
     many = None if order.params else spec.many

@@ -104,7 +104,7 @@ def _next(connection: socket.socket) -> Frame | None:
 
 
 def _receive(connection: socket.socket, *lengths: int) -> list[bytearray] | None:
-    """Exactly so many bytes for each; None at the end of the stream."""
+    """A buffer of each of these lengths, filled; None at the end of the stream."""
     buffers = [bytearray(length) for length in lengths]
     left = [memoryview(buffer) for buffer in buffers if buffer]
     while left:

@@ -126,7 +126,7 @@ class Runner:
         return True
 
     def _run_each(self, work: Work, calls: Calls, position: int = 0) -> bool:
-        """Run items one by one, the first of which has this position in the chunk; False if that ends there."""
+        """Run items one by one, from this position in the chunk on; False if the chunk ends there."""
         frame, report, here = work.frame, work.report, work.here
         limit = self._marks.limits[work.order.limit]
         mark = self._marks.mark

@@ -74,7 +74,7 @@ class Stretch:
         work.here.ended = self._outputs
 
     def run(self, calls: Calls, position: int) -> bool:
-        """Run these, the first of which has this position in the chunk; False if the chunk is to end there."""
+        """Run these, from this position in the chunk on; False if the chunk ends there."""
         outputs, here, self._calls = self._outputs, self._here, calls
         start = self._start = here.index = self._first + position
         goes_on = True

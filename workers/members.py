@@ -108,5 +108,5 @@ def _struct(members: tuple[_Member, ...], as_array: bool) -> type[msgspec.Struct
 
 @lru_cache(_KEPT)
 def keyed(field: str) -> type[msgspec.Struct]:
-    """The type of an object of which only this member matters, if it has it: `key`."""
+    """A type that decodes this one member of an object, if it is there, as `key`."""
     return msgspec.defstruct("Keyed", [("key", Any, msgspec.UNSET)], rename={"key": field}, gc=False)

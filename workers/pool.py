@@ -243,7 +243,7 @@ class Pool:
         self._listener.room()
 
     def _fork_missing(self) -> None:
-        """Fork what is missing, so many workers before others have the loop."""
+        """Fork missing workers, some at a time, so that others get the loop in between."""
         if self._stopping:
             return
         missing = [pool for pool, size in self._sizes.items() for _ in range(size - len(self._staying(pool)))]

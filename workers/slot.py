@@ -144,7 +144,7 @@ class Slot:
         return list(self._given)
 
     def room(self, concurrency: int) -> Room:
-        """What room there is for a chunk of a task of which so many run side by side."""
+        """What room there is for a chunk of a task whose items run `concurrency` side by side."""
         if self.kill_reason is not None:
             return "none"
         if not self._given:
@@ -209,7 +209,7 @@ class Slot:
                 raise ProtocolError(f"a worker does not send {frame.kind.name}")
 
     def _of_wire_id(self, wire_id: int) -> _Given | None:
-        """The chunk of which so much of its id travels, where that is not all."""
+        """The chunk whose id ends in this: not all of an id travels."""
         return next((given for given in self._given.values() if given.chunk.id & WIRE_ID == wire_id), None)
 
     def _done(self, given: _Given, frame: Frame, now: float) -> None:

@@ -165,7 +165,7 @@ def _frame_at(buffer: bytes, position: int, header: tuple[int, ...]) -> Frame:
 
 
 def _frame(start: bytes, rest: Sequence[bytes | memoryview], begun: BytesIO | None) -> Frame:
-    """The frame of these parts, the first of which has its header and its head; of a long one, with what has begun."""
+    """The frame made of these parts: header and head are in the first, and what came of a long body in `begun`."""
     length, _, kind, chunk_id, first, count, failed = HEADER.unpack_from(start)
     after = memoryview(start)[HEADER.size :]
     if begun is None:

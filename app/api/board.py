@@ -82,7 +82,7 @@ class News:
 
     @cached_property
     def job(self) -> bytes:
-        """The Job, for who has no ticket."""
+        """The Job, without anybody's ticket."""
         return msgspec.json.encode(job_document(self.view))
 
     @cached_property

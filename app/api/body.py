@@ -47,10 +47,7 @@ async def read(request: Request, bytes_max: int, hint: str) -> bytes:
 
 
 async def small(request: Request, bytes_max: int) -> bytes | Request:
-    """The whole body, if it came at once, as it is, and is no larger than that, and UTF-8.
-
-    If not, the request, nothing of which was read.
-    """
+    """The whole body, if it came at once, unpacked, as UTF-8 and no larger than that; otherwise the unread request."""
     first = await request.receive()
     data = first.get("body", b"")
     whole = first["type"] == "http.request" and not first.get("more_body")

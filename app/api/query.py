@@ -84,7 +84,7 @@ def _declared(route: APIRoute) -> list[Any]:
 
 
 def refuse_twice(names: Sequence[str]) -> None:
-    """Invalid if one of these is there more than once, of which a parser would drop one."""
+    """Invalid if one of these is there more than once: a parser would drop one silently."""
     if len(set(names)) == len(names):
         return
     name, number = Counter(names).most_common(1)[0]

@@ -19,7 +19,7 @@ def known(request: Request, etag: str) -> bool:
 def wanted(request: Request, etag: str, size: int) -> range | None:
     """The bytes that `Range` asks for; None for all of them, empty if there are none such.
 
-    Several ranges, other units, and ranges of what has another tag are answered with everything, as is allowed.
+    Several ranges, other units, or an `If-Range` with another tag get everything, as the RFC allows.
     """
     found = _RANGE.fullmatch(request.headers.get("range", ""))
     if found is None or request.headers.get("if-range", etag) != etag:

@@ -36,9 +36,9 @@ class Unfinished(Exception):
 
 
 class Stream(StreamingResponse):
-    """A streaming answer whose body may raise: then its end is not a clean one.
+    """A streaming answer whose body may raise: then it is cut off, and does not end cleanly.
 
-    It ends when its client has gone, too: a task of its own waits for that, and interrupts it.
+    It also ends when its client has gone: a task of its own waits for that, and interrupts it.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

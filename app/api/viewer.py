@@ -22,7 +22,7 @@ RETRY_MS = 1_000
 
 
 class Viewer:
-    """Somebody who has the lines of a view up to a cursor; without a view, who wants the job's changes alone."""
+    """A reader who has the lines of a view up to a cursor; without a view, one who only wants the job's changes."""
 
     def __init__(
         self,

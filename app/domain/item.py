@@ -160,9 +160,9 @@ def files_named(*texts: bytes) -> list[str]:
 
 
 def strips(*texts: bytes) -> Iterator[bytes]:
-    """The texts in parts that name the same files; where one was cut, both parts have what is longer than any id.
+    """Parts of the texts that together name the same files; neighbours overlap by more than the length of an id.
 
-    What names none, as is seen at a glance, is left out.
+    A text that names none, at a glance, is left out.
     """
     for text in texts:
         if len(text) <= _STRIP_BYTES:

@@ -119,7 +119,7 @@ class Counts(msgspec.Struct, frozen=True):
         return self.succeeded + self.failed
 
     def after(self, count: int, failed: int) -> "Counts":
-        """The same once so many further items have a result, and so many of these have failed."""
+        """The counts once `count` more items have a result, `failed` of them a failure."""
         return replace(self, succeeded=self.succeeded + count - failed, failed=self.failed + failed)
 
     def lines(self, outcome: str | None) -> int:

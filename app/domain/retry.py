@@ -21,7 +21,7 @@ class Trouble(msgspec.Struct, gc=False):
 
 
 def runs_again(attempts: int, deaths: int, max_attempts: int) -> bool:
-    """Whether an item runs again after `attempts` attempts, `deaths` of which ended with the worker's."""
+    """Whether an item runs again after `attempts` attempts, in `deaths` of which its worker died."""
     return attempts < max_attempts and deaths < DEATHS_MAX
 
 

@@ -112,7 +112,7 @@ class FairShare(Generic[K]):
         return self._weights[party] / self._weight
 
     def part_of_another(self, weight: float) -> float:
-        """The same, of who is not here, had it joined them."""
+        """The part that a party which is not here would be due, had it joined."""
         return weight / (self._weight + weight)
 
     def _push(self, party: K, place: int | None = None) -> None:

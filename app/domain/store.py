@@ -230,7 +230,7 @@ class JobStore(Protocol):
         ...
 
     async def get_file(self, file_id: str, uploaded_by: str | None = None) -> StoredFile | None:
-        """What this caller said of the file, or if none is named, who uploaded it first."""
+        """The file as this caller described it, or, if none is named, as its first uploader did."""
         ...
 
     async def strange_files(self, file_ids: Sequence[str], caller: str) -> list[str]:
@@ -238,7 +238,7 @@ class JobStore(Protocol):
         ...
 
     async def stored_bytes(self, caller: str) -> int:
-        """How many bytes the items and results of the caller's jobs have, and the files that it uploaded."""
+        """How many bytes the items and results of the caller's jobs take, and the files that it uploaded."""
         ...
 
     async def delete_file(self, file_id: str, uploaded_by: str | None = None) -> bool:
@@ -249,19 +249,19 @@ class JobStore(Protocol):
         ...
 
     async def forget_files(self, file_ids: Sequence[str]) -> list[str]:
-        """Forget those of the files that no job names, noted or not; which these are."""
+        """Forget those of the files that no job names, noted or not.  Returns these."""
         ...
 
     # -- Keeping house
 
     async def expire_jobs(self, now: datetime, jobs_max: int) -> list[str]:
-        """Delete jobs whose `expires_at` has come, soonest first, at most so many, leaving tombstones; their ids."""
+        """Delete at most so many expired jobs, soonest first, leaving tombstones.  Returns their ids."""
         ...
 
     async def forget(self, *, tombstones_before: datetime, keys_before: datetime, rows_max: int) -> int:
-        """Drop tombstones and idempotency keys that are older, at most so many of each; how many."""
+        """Drop tombstones and idempotency keys that are older, at most so many of each.  Returns how many."""
         ...
 
     async def sweep(self, bytes_max: int) -> bool:
-        """Free about so much of what deleted jobs and broken uploads held; whether there is more."""
+        """Free about so much of what deleted jobs and broken uploads held.  Returns whether there is more."""
         ...

@@ -55,9 +55,9 @@ class Appending:
             self._check_window(live, 1)
 
     async def append(self, job_id: str, blocks: Sequence[Block]) -> int:
-        """Add items, of which the job may have the first ones already; how many it has then.  All, or none.
+        """Add items, all or none, the first of which the job may already have.  Returns how many it has then.
 
-        Conflict if they are others than those, if there is a gap before them, or the job takes no more.
+        Conflict if it has others in their place, if there is a gap before them, or if it takes no more.
         """
         live = self._jobs.live(job_id)
         if live is None:

@@ -19,7 +19,7 @@ class Changes:
     """Shared by all who look."""
 
     def __init__(self, began_at: datetime) -> None:
-        """Numbers go on from when it began, in microseconds, so that one of an earlier process is known for that."""
+        """Numbers start from the time, in microseconds, so that those of an earlier process are recognised."""
         self.number = int(began_at.timestamp() * 1e6)
         """Of the last change."""
         self._forgotten = self.number

@@ -31,7 +31,7 @@ class Company(Generic[K]):
         """Whose they are, by the chunk's id."""
 
     def chunk_seconds(self, pool: PoolName, wanting: int, now: float) -> float:
-        """What a chunk cut now may take, with so many that want a worker."""
+        """How long a chunk cut now may take, while `wanting` jobs want a worker."""
         quiet = now - self._crowded_at[pool] >= QUIET_SECONDS
         return ALONE_SECONDS if wanting == 1 and quiet else TARGET_SECONDS
 

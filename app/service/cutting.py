@@ -227,7 +227,7 @@ def members_of(text: bytes, item_bytes_max: int, bytes_max: Mapping[str, int]) -
 
 
 def _may_repeat(text: bytes, names: Collection[str]) -> bool:
-    """Whether one of these may be the name of several members, of which a decoder shows the last.
+    """Whether one of these may name several members, of which a decoder shows only the last.
 
     Each member has a colon: if there are no more colons than names, there are no more members either.
     """

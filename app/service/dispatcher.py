@@ -185,7 +185,7 @@ class Dispatcher:
         return self._writer.trouble
 
     def pump(self) -> None:
-        """Give the engine as much as it has room for, so many chunks before others have the loop."""
+        """Give the engine as much as it has room for, some chunks at a time, so that others get the loop in between."""
         wanted = self.scheduler.wanted()
         if not wanted or not self._accepting or self.trouble or self.backlog.stops_all:
             return
@@ -281,7 +281,7 @@ class Dispatcher:
         self._through(live, chunk, None, 0 if culprit is None else stop - culprit - 1)
 
     def _through(self, live: LiveJob, chunk: Chunk, seconds: float | None, unstarted: int) -> None:
-        """The chunk is with no worker any more; so many of its items were certainly not started."""
+        """No worker has the chunk any more; `unstarted` of its items were certainly not started."""
         self.scheduler.ended(live, chunk, seconds, unstarted)
         self._writer.touch(live)
         self.bell.ring()  # a drain may wait for just this

@@ -202,7 +202,7 @@ def check_size(index: int, size: int, item_bytes_max: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Item lines, their number, and how much work that was: about that of looking at so many of them."""
+    """Item lines, their number, and how much work they were: as much as looking at `effort` lines."""
 
     count: int
     text: bytes
@@ -235,7 +235,7 @@ class BlockMaker:
         return Lines(len(lines), b"\n".join([*lines, b""]), effort)
 
     def check(self, offset: int, size: int) -> None:
-        """TooLarge if the element that comes so many after those that were added is of this size, and that is."""
+        """TooLarge if an element of this size, `offset` behind those that were added, is over the limit."""
         check_size(self._first + self._count + offset, size, self._item_bytes_max)
 
     def add(self, lines: Lines) -> None:

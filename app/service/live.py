@@ -83,10 +83,10 @@ class LiveJob(Watched):
         tally: Tally | None = None,
         backlog: Backlog | None = None,
     ) -> None:
-        """`todo` are the ranges (first, stop) of items to run; None if they are to be told by `resume`.
+        """`todo` are the ranges (first, stop) of items to run; None if `resume` will tell them.
 
-        `changes` are to know whenever something of it changes, its caller's `tally` how many of its items wait, and
-        `backlog` how many of its results do.
+        `changes` hears of everything that changes, its caller's `tally` of how many items wait, and `backlog` of how
+        many results do.
         """
         super().__init__()
         self.job = job

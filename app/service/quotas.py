@@ -99,7 +99,7 @@ class Quotas:
             await self._check(1)
 
     async def _check(self, more: int) -> None:
-        """Whether there is room for so many more jobs than those that are here or coming."""
+        """Whether there is room for `more` jobs besides those that are here or coming.  OverQuota if not."""
         quota, (jobs, items) = self._caller.quota, self._unfinished()
         if quota.jobs_max is not None and jobs + more > quota.jobs_max:
             raise _over(f"{quota.jobs_max} unfinished jobs", "Wait until some have finished, or cancel them.")
@@ -113,7 +113,7 @@ class Quotas:
             await self._check_stored(1)
 
     async def check_coming(self, taking: Taking) -> None:
-        """Whether there is room for all that is coming, of which this is a part.  OverQuota if not."""
+        """Whether there is room for all that is coming, this included.  OverQuota if not."""
         if not self._limited:
             return
         quota = self._caller.quota

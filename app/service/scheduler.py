@@ -132,7 +132,7 @@ class Scheduler:
         self._company.waits(pool, self._clock.monotonic(), live if len(self._shares[pool]) == 1 else None)
 
     def make_room(self, pool: str) -> None:
-        """Somebody who is no job waits for a worker of the pool."""
+        """Something other than a job waits for a worker of the pool."""
         self._company.waits(pool, self._clock.monotonic())
 
     def standing(self, live: LiveJob) -> Standing | None:
@@ -165,9 +165,9 @@ class Scheduler:
         return live is not None and live.next_alone
 
     def ended(self, live: LiveJob, chunk: Chunk, seconds: float | None, unstarted: int) -> None:
-        """The chunk took its worker this long, and so many of its items were not started.
+        """The chunk took its worker this long, and `unstarted` of its items were not started.
 
-        What its job was charged is corrected, if it is known better now.
+        The job's charge is corrected, if the time is known.
         """
         self._company.ended(live.pool, chunk)
         if seconds is not None and unstarted < chunk.count:
@@ -227,10 +227,10 @@ class Scheduler:
         return chunk
 
     def _may_wait(self, there_is: Room, live: LiveJob, count: int, seconds: float) -> bool:
-        """Whether so many items may go where there is this room: they may wait there behind others.
+        """Whether `count` items may go where there is this room, even if they wait there behind others.
 
-        After a long chunk only those of the same job may, while it is alone, and until chunks become smaller: what is
-        left then is shared out at the job's end.
+        After a long chunk, only items of the same job may, while it is alone and its chunks do not get smaller yet: the
+        rest is shared out at the job's end.
         """
         if there_is == "after":
             estimate = live.chunker.estimate(count) or 0.0
@@ -238,9 +238,9 @@ class Scheduler:
         return there_is == "idle" or self._is_short(live, count)
 
     def _is_short(self, live: LiveJob, count: int) -> bool:
-        """Whether so many items will not take long: as those of the job did, or, if it is new, others of its task.
+        """Whether `count` items will not take long, judged by the job's own, or, if it is new, by others of its task.
 
-        Of jobs of one item each, what one takes is never known otherwise.
+        For jobs of one item each there is nothing else to judge by.
         """
         estimate = live.chunker.estimate(count)
         if estimate is None:
@@ -248,7 +248,7 @@ class Scheduler:
         return estimate < SHORT_SECONDS
 
     def _took(self, task: str, seconds: float) -> None:
-        """An item of the task took so long.  That it takes longer is believed at once, that it takes less by and by."""
+        """An item of the task took so long.  A longer time is believed at once, a shorter one little by little."""
         usual = self._usual.get(task, seconds)
         self._usual[task] = max(seconds, usual + USUAL_WEIGHT * (seconds - usual))
 

@@ -134,7 +134,7 @@ def _end(text: bytes, kind: bytes, *, final: bool) -> int | None:
 
 
 def said(error: Exception, text: bytes) -> tuple[str, int | None]:
-    """What is wrong with the text, of which a decoder says this, and at which byte."""
+    """What is wrong with the text, by what a decoder raised, and at which byte."""
     reason = why(error, text)
     place = _PLACE.search(reason)
     return (reason[: place.start()], int(place[1])) if place else (reason, None)

@@ -34,7 +34,7 @@ class Tallies:
         return tally
 
     def end(self, caller: str | None) -> None:
-        """A job of it, of which no item waits any more, has finished."""
+        """One of its jobs has finished; none of that job's items waits any more."""
         tally = self._by_caller[caller]
         tally.jobs -= 1
         if not tally.jobs:

@@ -104,7 +104,7 @@ class Throttles:
             limited.let_go.discard(live)
 
     def ended(self, live: LiveJob, unstarted: int) -> None:
-        """A chunk of the job is with no worker any more; so many of its items were not started."""
+        """No worker has this chunk of the job any more; `unstarted` of its items were not started."""
         if (limited := self._limited[live.job.task]) is not None:
             limited.throttle.give_back(unstarted)
             limited.throttle.ended()

@@ -262,7 +262,7 @@ class Writer:
         await self._commit(results, digests)
 
     async def _commit(self, results: list[_Result], digests: Mapping[str, Digest]) -> None:
-        """Store these results, with what is to be told of jobs, in one transaction; then tell everybody."""
+        """Store these results, and what else changed about jobs, in one transaction; then let everybody know."""
         batch = self._waiting.take_state()
         batch.results = results
         if not batch:
@@ -340,7 +340,7 @@ class Writer:
         return {job_id: await self._digest(live, segments) for job_id, (live, segments) in telling.items()}
 
     async def _digest(self, live: LiveJob, segments: Sequence[Segment]) -> Digest:
-        """The job's digest after these segments.  A change that a caller waits for does not wait for that."""
+        """The job's digest after these segments.  Changes that callers wait for are stored meanwhile."""
         if live.digest is None:
             live.digest = await self._store.read_digest(live.job.id) or Digest(live.job.id)
         digesting = Digesting(live.digest, self._clock.now())

@@ -70,7 +70,7 @@ class Checkpoints:
         self._connection.close()
 
     def written(self) -> None:
-        """Something was; to be told by the writer, between two transactions."""
+        """Something was written; the writer calls this between two transactions."""
         size = self._size()
         self._copied_at = min(self._copied_at, size)
         now, since = self._clock(), self._waits_since

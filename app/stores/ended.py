@@ -58,7 +58,7 @@ class EndedSessions:
         sync_directory(self._path.parent)  # it may be new
 
     def _rewrite(self, now: datetime) -> None:
-        """The file as it would be had it been written now."""
+        """Write the file anew, without sessions whose time is over."""
         kept = {session: until for session, until in self._until.items() if until > now.timestamp()}
         with tempfile.NamedTemporaryFile("w", dir=self._path.parent, prefix=".ended-", delete=False) as new:
             new.writelines(f"{until} {session}\n" for session, until in kept.items())

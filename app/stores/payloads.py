@@ -175,9 +175,9 @@ class Payloads:
 
     @contextmanager
     def on_disk(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """Meanwhile the connection reads one state, all payloads of which are on the disk.
+        """Have the connection read, meanwhile, a state whose payloads are all on the disk.
 
-        So no later one gets into the database (sqlite.org/wal.html: a checkpoint stops at what a reader reads).
+        So no later state gets into the database (sqlite.org/wal.html: a checkpoint stops at what a reader reads).
         """
         try:
             with self._lock:
@@ -302,7 +302,7 @@ def _is_whole(text: bytes, size: int, checksum: int) -> bool:
 
 
 def _checksum(text: bytes) -> int:
-    """Of one byte in so many: it tells a page that was never written, for a tenth of what looking at all costs."""
+    """Of one byte in `_STRIDE_BYTES`: enough to find a page that was never written, at a tenth of the cost of all."""
     return zlib.crc32(text[::_STRIDE_BYTES])
 
 
