@@ -254,10 +254,8 @@ class Slot:
         if self._held_back is not None or self.leaving or not (due and waits):
             return False
         self._held_back = mark
-        for given in self._given.values():
-            last = running[1] + 1 - given.chunk.first if given is first else 0
-            limit = self._marks.limits[given.limit]
-            limit.value = min(limit.value, last)
+        for chunk_id in self._given:
+            self.recall(chunk_id)
         return True
 
     def take_back(self) -> None:
@@ -289,8 +287,8 @@ class Slot:
     def retire(self) -> None:
         """The worker will be ended once the item it runs is done."""
         self.kill_reason = Reason.RETIRED
-        for given in self._given.values():
-            self._marks.limits[given.limit].value = 0
+        for chunk_id in self._given:
+            self.recall(chunk_id)
 
     def kill(self, reason: Reason) -> None:
         """The pool ends the worker."""

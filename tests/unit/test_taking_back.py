@@ -11,6 +11,9 @@ from tests.unit.supervised import ModelWorker
 from workers.slot import HELD_UP_SECONDS, LONG_ALONE_SECONDS, LONG_SECONDS, Slot
 from workers.wire import BLOCK_ITEMS, SLOT_BYTES, Marks
 
+TINY = 1e-9
+"""More than what is lost of a sum of floats."""
+
 
 class Supervised:
     """A slot and its worker; hears what comes back."""
@@ -113,12 +116,12 @@ def test_what_goes_as_planned_stays(
     supervised: Supervised, seconds: float, idle: bool, behind: bool, back: bool
 ) -> None:
     """Back goes only what could run elsewhere, waits behind what should be done, or takes twice the time."""
-    supervised.give(1, 4)
+    supervised.give(1, 4, now=60.0)
     if behind:
-        supervised.give(2, 1)
+        supervised.give(2, 1, now=60.0)
     supervised.run(0)
 
-    assert supervised.slot.hold_back(seconds, idle=idle) is back
+    assert supervised.slot.hold_back(60.0 + seconds + TINY, idle=idle) is back
 
 
 @pytest.mark.parametrize(("seconds", "back"), [(LONG_SECONDS, False), (LONG_ALONE_SECONDS, True)])
