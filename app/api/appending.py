@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from msgspec.structs import replace
 
-from app.api import body, models
+from app.api import body, documents, models
 from app.api.context import ApiSettings, Context, Ctx
 from app.api.headers import header as header_of
 from app.api.jobs import AFTER_MAX, JobId, job_response
@@ -61,7 +60,7 @@ async def post_items(request: Request, context: Ctx, job_id: JobId, offset: Offs
         await _check(context, (await context.jobs.get(job_id)).job, placed)
     blocks = [replace(block, first=block.first + offset) for block, _ in placed]
     document = {"total": await context.appending.append(job_id, blocks)}
-    return Response(msgspec.json.encode(document), 202, preferences.applied, "application/json")
+    return documents.answer(document, 202, preferences.applied)
 
 
 @router.post(

@@ -1,9 +1,10 @@
-"""Small JSON bodies: what changes something, and is read whole."""
+"""Small JSON documents: bodies that change something, read whole, and answers."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from fastapi import Request
+from fastapi import Request, Response
 from pydantic import BaseModel
 
 from app.api import body
@@ -33,6 +34,11 @@ async def read(request: Request, model: type[M]) -> M:
     if media_type != "application/json" and (data or media_type):
         raise WrongMediaType("This is sent as application/json; use curl --json, or set Content-Type.")
     return parsed(model, _members(data or b"{}"), of_query=False)
+
+
+def answer(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """The document as an answer."""
+    return Response(msgspec.json.encode(document), status, headers, "application/json")
 
 
 def _members(data: bytes) -> dict[str, Any]:

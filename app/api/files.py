@@ -7,11 +7,10 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, BinaryIO
 
-import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import FileResponse
 
-from app.api import body, ranges, service_models
+from app.api import body, documents, ranges, service_models
 from app.api.aside import Framework, beside, entered_beside
 from app.api.context import Context, Ctx
 from app.api.multipart import FormReader, UploadedFile, base_name
@@ -78,8 +77,7 @@ async def upload_file(
         "media_type": file.media_type,
         "links": {"self": f"/v1/files/{file.id}"},
     }
-    headers = {"Location": f"/v1/files/{file.id}"}
-    return Response(msgspec.json.encode(document), 201, headers, "application/json")
+    return documents.answer(document, 201, {"Location": f"/v1/files/{file.id}"})
 
 
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}

@@ -20,7 +20,7 @@ router = APIRouter(route_class=Exact, prefix="/v1")
 @router.get("/tasks", tags=["tasks"], responses={200: returns("The tasks.", service_models.TaskList)})
 async def list_tasks(request: Request, context: Ctx) -> Response:
     """Every task, with the JSON Schema of its items, `params` and output."""
-    return _json({"tasks": [_task_document(request, task) for task in context.jobs.tasks()]})
+    return documents.answer({"tasks": [_task_document(request, task) for task in context.jobs.tasks()]})
 
 
 @router.get(
@@ -36,13 +36,13 @@ async def get_task(
         task = context.jobs.task(name)
     except UnknownTask as error:
         raise NotFound(error.detail) from None
-    return _json(_task_document(request, task))
+    return documents.answer(_task_document(request, task))
 
 
 @router.get("/pool", tags=["pool"], responses={200: returns("The pools.", service_models.Pools)})
 async def get_pool(context: Ctx) -> Response:
     """The workers, by pool; of what they do, the caller's own."""
-    return _json(pools_document(context))
+    return documents.answer(pools_document(context))
 
 
 class PoolChange(BaseModel):
@@ -104,7 +104,3 @@ def _task_document(request: Request, task: Mapping[str, Any]) -> dict[str, Any]:
     else:
         curl = f"curl -T items.jsonl '{base}/v1/jobs/my-job?task={task['name']}'"
     return {**task, "curl": curl, "links": {"self": f"/v1/tasks/{task['name']}"}}
-
-
-def _json(document: object) -> Response:
-    return Response(msgspec.json.encode(document), media_type="application/json")

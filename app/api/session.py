@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -76,5 +75,4 @@ def _answer(caller: Caller, session: Session | None) -> Response:
     }
     if session is not None:
         document["expires_at"] = stamp(session.expires_at)
-    headers = {"Cache-Control": "no-store"}
-    return Response(msgspec.json.encode(document), headers=headers, media_type="application/json")
+    return documents.answer(document, headers={"Cache-Control": "no-store"})

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Response
 
-from app.api import models
+from app.api import documents, models
 from app.api.context import Ctx
 from app.api.jobs import JobId
 from app.api.openapi import problems, returns
@@ -21,7 +20,7 @@ async def get_errors(context: Ctx, job_id: JobId) -> Response:
     """The job's failures by what they have in common, most frequent first, each group with one traceback."""
     view = await context.digests.errors(context.jobs, job_id)
     groups = [_group(job_id, tally, traceback) for tally, traceback in view.groups]
-    return _json({"failed": view.failed, "groups": groups, "others": view.others})
+    return documents.answer({"failed": view.failed, "groups": groups, "others": view.others})
 
 
 @router.get("/timings", responses={200: returns("The times.", models.JobTimings), **problems(404, 410, 422)})
@@ -33,7 +32,7 @@ async def get_timings(context: Ctx, job_id: JobId) -> Response:
         for ms, index in view.slowest
     ]
     quantiles = {"median_ms": view.median_ms, "p95_ms": view.p95_ms, "p99_ms": view.p99_ms}
-    return _json({"items": view.items, **quantiles, "slowest": slowest})
+    return documents.answer({"items": view.items, **quantiles, "slowest": slowest})
 
 
 @router.get(
@@ -42,7 +41,9 @@ async def get_timings(context: Ctx, job_id: JobId) -> Response:
 async def get_explanation(context: Ctx, job_id: JobId) -> Response:
     """Why the job waits, is slow or has ended: in words, and as codes (docs/understanding.md)."""
     reasons = await context.explaining.explain(context.jobs, job_id)
-    return _json({"summary": " ".join(reason.detail for reason in reasons[:2]), "reasons": reasons})
+    return documents.answer(
+        {"summary": " ".join(reason.detail for reason in reasons[:2]), "reasons": reasons}
+    )
 
 
 def _group(job_id: str, tally: Tally, traceback: str | None) -> dict[str, Any]:
@@ -64,7 +65,3 @@ def _group(job_id: str, tally: Tally, traceback: str | None) -> dict[str, Any]:
 
 def _item(job_id: str, index: int) -> str:
     return f"/v1/jobs/{job_id}/items/{index}"
-
-
-def _json(document: object) -> Response:
-    return Response(msgspec.json.encode(document), media_type="application/json")

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import markdown
 from bench.conditions import conditions
 from bench.faults import pebble_pool
 from bench.faults.catalogue import FAULTS, WAYS, Fault, Way
-from bench.faults.table import NO_LIMIT, NOT_THERE, cell, markdown, put_between
+from bench.faults.table import NO_LIMIT, NOT_THERE, cell
 from bench.faults.warden import observe
 from bench.server import ROOT
 
@@ -78,7 +79,7 @@ class Comparison:
             for fault in faults
         }
         columns = [candidate.title for candidate in self._candidates]
-        return f"### {heading}\n\n{markdown(corner, columns, rows)}"
+        return f"### {heading}\n\n{markdown.table(corner, columns, rows)}"
 
     def _cell(self, candidate: Candidate, fault: Fault, way: Way) -> str:
         if candidate.name in self._missing:
@@ -117,7 +118,7 @@ def main(arguments: Sequence[str]) -> int:
     text = "\n".join(f"- {line}" for line in where) + f"\n\n{comparison.tables()}"
     print(text)
     if options.write:
-        DOCUMENT.write_text(put_between(DOCUMENT.read_text(), text))
+        DOCUMENT.write_text(markdown.put_between(DOCUMENT.read_text(), "faults", text))
     return 0
 
 

@@ -3,14 +3,10 @@
 Invariant: a cell is built from its observation alone; no library's name is looked at.
 """
 
-from collections.abc import Mapping, Sequence
-
 from bench.faults.catalogue import Fault
 from bench.faults.library import WORKERS
 from bench.faults.observation import Observation
 
-BEGIN = "<!-- faults: begin; written by python -m bench.faults --write -->"
-END = "<!-- faults: end -->"
 NO_LIMIT = "no such limit"
 NOT_THERE = "not installed"
 NO_START = "did not start"
@@ -47,22 +43,3 @@ def afterwards(seen: Observation) -> str:
     if seen.workers:
         return "usable" if seen.workers >= WORKERS else f"usable, {seen.workers} of {WORKERS} workers"
     return SILENT if seen.refusal is None else BROKEN
-
-
-def markdown(corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
-    """A table, one line a row."""
-    lines = [
-        [corner, *columns],
-        ["---"] * (len(columns) + 1),
-        *([title, *row] for title, row in rows.items()),
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def put_between(document: str, text: str) -> str:
-    """The document with `text` in the place of what was between the two marks.  ValueError if they are not there."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the document has no {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"

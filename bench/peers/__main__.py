@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench import markdown
 from bench.conditions import conditions
 from bench.peers.cases import CASES, SIZES, Case, Scale, Seen
 from bench.peers.catalogue import PEERS, Peer
@@ -22,7 +23,7 @@ from bench.peers.environment import python_of
 from bench.peers.functions import FILES
 from bench.peers.photographs import keep
 from bench.peers.probe import PHOTOS_FILE, SEEN_FILE
-from bench.peers.table import BRIEF, SPEED, Findings, again, faults, put_between, speeds, told_again
+from bench.peers.table import BRIEF, SPEED, Findings, again, faults, speeds, told_again
 from bench.server import ROOT
 
 RESULTS = ROOT / "bench" / "peers" / "RESULTS.md"
@@ -68,7 +69,8 @@ def main(arguments: Sequence[str]) -> int:
         _write_rows(where, found)
     elif options.write:
         RESULTS.write_text(f"# Others\n\n{text}\n")
-        README.write_text(put_between(README.read_text(), f"{speeds(found, BRIEF)}\n\n{faults(found)}"))
+        tables = f"{speeds(found, BRIEF)}\n\n{faults(found)}"
+        README.write_text(markdown.put_between(README.read_text(), "peers", tables))
     return 0
 
 

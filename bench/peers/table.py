@@ -6,12 +6,10 @@ Invariant: a cell is built from what was seen alone; no library's name is looked
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from bench.faults.table import markdown
+from bench import markdown
 from bench.peers.cases import FAULTS, Case, Seen
 from bench.report import rounded
 
-BEGIN = "<!-- peers: begin; written by python -m bench.peers --write -->"
-END = "<!-- peers: end -->"
 NOTHING = "–"  # noqa: RUF001 -- a dash in a table cell
 
 SPEED = {
@@ -39,13 +37,13 @@ Findings = Mapping[Case, Seen | None]
 def speeds(found: Mapping[str, Findings], columns: tuple[str, ...]) -> str:
     """A line for each library, by its title."""
     rows = {title: [_figure(findings, name) for name in columns] for title, findings in found.items()}
-    return markdown("", [SPEED[name] for name in columns], rows)
+    return markdown.table("", [SPEED[name] for name in columns], rows)
 
 
 def faults(found: Mapping[str, Findings]) -> str:
     """How many of the good items got their results, and what the bad one's caller was told."""
     rows = {title: [fault(case, findings.get(case)) for case in FAULTS] for title, findings in found.items()}
-    return markdown("", [FAULT_TITLES[case] for case in FAULTS], rows)
+    return markdown.table("", [FAULT_TITLES[case] for case in FAULTS], rows)
 
 
 def fault(case: Case, seen: Seen | None) -> str:
@@ -56,15 +54,6 @@ def fault(case: Case, seen: Seen | None) -> str:
     if case == "restart":
         return share
     return f"{share}, {f'told `{seen.told}`' if seen.told else '**told nothing**'}"
-
-
-def put_between(document: str, text: str) -> str:
-    """The document with `text` in the place of what was between the two marks.  ValueError if they are not there."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the document has no {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
 def again(document: str, tables: Sequence[str], found: Mapping[str, Findings]) -> str:

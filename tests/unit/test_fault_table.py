@@ -9,7 +9,7 @@ from bench.faults.catalogue import BY_NAME, FAULTS
 from bench.faults.library import Ledger, Work, told
 from bench.faults.observation import Observation
 from bench.faults.probe import Call, judge
-from bench.faults.table import BEGIN, END, afterwards, cell, markdown, put_between, verdict
+from bench.faults.table import afterwards, cell, verdict
 from bench.faults.tasks import BAD, ITEMS, MISDEEDS
 from bench.faults.warden import observe
 from bench.server import ROOT
@@ -125,23 +125,6 @@ def test_a_call_that_raises_tells_of_its_bad_item_too() -> None:
     observation = judge(a_call(error="Broken: all of it", error_at=7.25), EXIT, 7.0, hangs=False)
 
     assert (observation.error, observation.seconds) == ("Broken: all of it", 0.25)
-
-
-def test_a_table_has_a_line_for_each_row() -> None:
-    """Markdown, with the rows' titles in the first column."""
-    assert (
-        markdown("fault", ["a", "b"], {"x": ["1", "2"]})
-        == "| fault | a | b |\n| --- | --- | --- |\n| x | 1 | 2 |"
-    )
-
-
-def test_writing_again_replaces_what_was_written() -> None:
-    """What is outside the marks stays; without them nothing is written."""
-    once = put_between(f"before\n{BEGIN}\n{END}\nafter\n", "one")
-
-    assert put_between(once, "two") == f"before\n{BEGIN}\n\ntwo\n\n{END}\nafter\n"
-    with pytest.raises(ValueError, match="has no"):
-        put_between("a document without marks", "one")
 
 
 def test_the_document_has_every_fault_twice_or_the_parents_once() -> None:

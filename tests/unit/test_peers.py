@@ -14,14 +14,11 @@ from bench.peers.functions import BAD, FUNCTIONS, call
 from bench.peers.library import Command, below
 from bench.peers.probe import most_at_once, warm_up
 from bench.peers.table import (
-    BEGIN,
-    END,
     SPEED,
     Findings,
     again,
     fault,
     faults,
-    put_between,
     speeds,
     told_again,
 )
@@ -67,18 +64,6 @@ def test_what_was_seen_is_kept_and_read_as_it_was(tmp_path: Path) -> None:
     seen.save(tmp_path / "seen.json")
 
     assert Seen.load(tmp_path / "seen.json") == seen
-
-
-def test_text_goes_between_the_marks_and_nowhere_else() -> None:
-    """What was there before is gone; without marks nothing is written."""
-    assert put_between(f"a\n{BEGIN}\nold\n{END}\nz", "new") == f"a\n{BEGIN}\n\nnew\n\n{END}\nz"
-    with pytest.raises(ValueError, match="peers: begin"):
-        put_between("nothing", "new")
-
-
-def test_the_readme_has_the_marks() -> None:
-    """`make bench-peers` finds them after half an hour, not before."""
-    put_between((ROOT / "README.md").read_text(), "")
 
 
 def test_every_library_has_its_adapter_and_one_environment() -> None:
