@@ -62,6 +62,10 @@ class Protocol(Portions):
     _answering: Cycle | None = None
     """What is being answered, or was last; `cycle` is of the request that is being read, which may be a later one."""
     _refused = False
+    _refusal: tuple[str, str] | None = None
+    """Its code and detail, while it waits for the answers to the requests before."""
+    _in_body = False
+    """Whether one is being read."""
     _rest: _Rest | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -121,7 +125,7 @@ class Protocol(Portions):
         """
         if self._head_bytes + self._portion_bytes > HEAD_BYTES_MAX:
             self._check_head()
-        self._in_head = False
+        self._in_head, self._in_body = False, True
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         scope, version = self.scope, self.parser.get_http_version()
@@ -161,12 +165,16 @@ class Protocol(Portions):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._refusal is not None and self._is_idle:
+            self._end(*self._refusal)
+            return
         cycle = self.cycle
         if not self.transport.is_closing() and cycle.more_body and cycle.response_complete:
             self._rest = _Rest(self.loop.call_later(REST_SECONDS_MAX, self.transport.close))
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self._in_body = False
         self._forget_rest()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -217,22 +225,48 @@ class Protocol(Portions):
         self._refuse("head-too-large", detail)
 
     def _refuse(self, code: str, detail: str) -> None:
-        """The last answer on this connection, unless one is on its way, which is then cut off.
+        """The last answer on this connection, given once those to the requests before are (RFC 9112, 9.3.2).
 
-        What still comes in is read and dropped for a moment: closing at once would have the client's system throw
-        the answer away with the connection (RFC 9112, 9.6).
+        If what is refused is the body of a request that is being answered, that answer is cut off.
         """
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
-        if not self._disconnect():
-            answer = problem(code, detail)
-            status = HTTPStatus(answer.status_code)
-            headers = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
-            lines = [b"HTTP/1.1 %d %b" % (status, status.phrase.encode())]
-            lines += [name + b": " + value for name, value in headers]
-            self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
-            self.transport.write_eof()
-            self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        if self._in_body and self.cycle is self._answering:
+            if self._disconnect():
+                self.transport.close()
+            elif self.cycle.response_complete:
+                self._linger()
+            else:
+                self._end(code, detail)
+            return
+        if self._in_body:
+            self.pipeline.popleft()  # it came last, and is not begun
+        if self._is_idle:
+            self._end(code, detail)
         else:
-            self.transport.close()
+            self._refusal = code, detail
+            self.flow.pause_reading()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether every request was answered."""
+        return self._answering is None or self._answering.response_complete
+
+    def _end(self, code: str, detail: str) -> None:
+        """Write the last answer."""
+        answer = problem(code, detail)
+        status = HTTPStatus(answer.status_code)
+        headers = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
+        lines = [b"HTTP/1.1 %d %b" % (status, status.phrase.encode())]
+        lines += [name + b": " + value for name, value in headers]
+        self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close the connection, but read and drop what still comes in for a moment.
+
+        Closing at once would have the client's system throw the answer away with it (RFC 9112, 9.6).
+        """
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)

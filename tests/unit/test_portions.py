@@ -13,7 +13,7 @@ import uvloop
 
 from app.api import portions
 from app.api.portions import PORTION_BYTES, TURN_BYTES
-from app.api.protocol import Protocol
+from app.api.protocol import HEAD_BYTES_MAX, Protocol
 from app.api.streaming import Receive, Scope, Send
 
 SECONDS_MAX = 60
@@ -179,6 +179,51 @@ def test_who_goes_away_is_known_to_be_gone(behind: bytes, monkeypatch: pytest.Mo
     assert failures == []
 
 
+BROKEN_CHUNK = CHUNKED + b"1\r\nx\r\nzz\r\n"
+LONG_HEAD = b"GET /%b HTTP/1.1\r\n\r\n" % (b"x" * 2 * HEAD_BYTES_MAX)
+
+
+@pytest.mark.parametrize("before", [1, 3])
+@pytest.mark.parametrize(
+    ("refused", "status"),
+    [(b"none\r\n\r\n", 400), (BROKEN_CHUNK, 400), (LONG_HEAD, 431), (b"none\r\n\r\n" + GET % 9, 400)],
+    ids=["no request", "no body", "no end", "no request, and one behind it"],
+)
+def test_what_is_refused_waits_for_the_answers_before_it(before: int, refused: bytes, status: int) -> None:
+    """Who asked before is answered, in order and undisturbed (RFC 9112, 9.3.2); then the connection ends."""
+    begun: list[str] = []
+
+    async def app(connection: Connection, scope: Scope, receive: Receive, send: Send) -> None:
+        begun.append(scope["path"])
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (await receive())["type"] == "http.request"
+        await _answer(scope, send)
+
+    gets = [GET % number for number in range(before)]
+    answer, _, failures = _served(b"".join(gets) + refused, app)
+
+    paths = [b"/%d" % number for number in range(before)]
+    statuses = [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [200] * before + [status]
+    assert [part.partition(b"HTTP/1.1")[0] for part in answer.split(b"\r\n\r\n")[1 : before + 1]] == paths
+    assert begun == [path.decode() for path in paths]
+    assert failures == []
+
+
+def test_a_request_that_was_answered_is_not_answered_again_for_its_body() -> None:
+    """One may be refused before its body has come, which then turns out to be broken as well."""
+
+    async def app(connection: Connection, scope: Scope, receive: Receive, send: Send) -> None:
+        await _answer(scope, send)
+        connection.data_received(b"zz\r\n")
+
+    answer, _, failures = _served(CHUNKED + b"1\r\nx\r\n", app)
+
+    assert answer.count(b"HTTP/1.1 ") == answer.count(b"HTTP/1.1 200") == 1
+    assert failures == []
+
+
 def test_a_connection_that_ended_goes_by_itself() -> None:
     """Nobody looks whether only what it knows knows it (`app.garbage`), whoever ended it and however."""
 
@@ -195,7 +240,8 @@ def test_a_connection_that_ended_goes_by_itself() -> None:
     try:
         left = b"GET /left HTTP/1.1\r\n\r\n" * 2
         gone = [
-            weakref.ref(_served(request, app)[1]) for request in (LAST, GET % 0 + LAST, left, b"none\r\n\r\n")
+            weakref.ref(_served(request, app)[1])
+            for request in (LAST, GET % 0 + LAST, left, b"none\r\n\r\n", GET % 0 + b"none\r\n\r\n")
         ]
         assert [ref() for ref in gone] == [None] * len(gone)
     finally:
