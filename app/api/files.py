@@ -165,7 +165,9 @@ class _OpenFile(FileResponse):
 
 
 @router.delete(
-    "/{file_id}", status_code=204, responses={204: returns("It is forgotten."), **problems(404, 409, 422)}
+    "/{file_id}",
+    status_code=204,
+    responses={204: returns("It is forgotten."), **problems(404, 409, 422, 507)},
 )
 async def delete_file(context: Ctx, file_id: FileId) -> Response:
     """Forget a file that no job names; one that a task made is named by its job's results."""

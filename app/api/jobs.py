@@ -197,7 +197,7 @@ async def cancel_job(context: Ctx, job_id: JobId, force: Force = "0") -> Respons
 
 
 @router.delete(
-    "/{job_id}", status_code=204, responses={204: returns("It is forgotten."), **problems(404, 409, 422)}
+    "/{job_id}", status_code=204, responses={204: returns("It is forgotten."), **problems(404, 409, 422, 507)}
 )
 async def delete_job(context: Ctx, job_id: JobId) -> Response:
     """Forget a finished job and its results."""

@@ -70,6 +70,30 @@ def test_the_rows_are_the_routes(api: httpx.Client) -> None:
         assert told <= routes[row.name]["responses"].keys(), row.name
 
 
+WRITERS = {
+    "POST /v1/jobs",
+    "PUT /v1/jobs/{job_id}",
+    "POST /v1/jobs/{job_id}/items",
+    "POST /v1/jobs/{job_id}/retry",
+    "DELETE /v1/jobs/{job_id}",
+    "POST /v1/files",
+    "DELETE /v1/files/{file_id}",
+}
+"""What stores or deletes something, and is answered once that is done."""
+
+
+def test_what_needs_the_disk_may_find_it_full(api: httpx.Client) -> None:
+    """The OpenAPI document says so of these, and of no other."""
+    paths = document_of(api.get("/openapi.json"))["paths"]
+
+    assert {
+        f"{method.upper()} {path}"
+        for path, of in paths.items()
+        for method, operation in of.items()
+        if "507" in operation["responses"]
+    } == WRITERS
+
+
 @pytest.mark.parametrize("row", ENDPOINTS, ids=row_id)
 def test_an_endpoint_refuses_a_parameter_that_it_does_not_know(api: httpx.Client, row: Row) -> None:
     """422 names it, before anything else of the request is looked at."""

@@ -100,6 +100,22 @@ def counts(api: httpx.Client, job: Document) -> dict[str, int]:
     return found
 
 
+@pytest.mark.parametrize(("error", "status", "code"), KINDS)
+def test_what_cannot_be_deleted_is_there_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, status: int, code: str
+) -> None:
+    """A job, and a file; the reason is told, and it can be asked again."""
+    with harmed(tmp_path, monkeypatch) as (server, fault), client(server) as api:
+        job = ended(api, submitted(api, "square", [3])["id"])
+        places = [job["links"]["self"], api.post("/v1/files", content=b"kept").headers["location"]]
+        with fault.lasting(error):
+            for place in places:
+                assert problem_of(api.delete(place), status)["type"] == f"/problems/{code}"
+        for place in places:
+            assert api.get(place).status_code == 200
+            assert api.delete(place).status_code == 204
+
+
 def paused(api: httpx.Client, job: Document) -> Document | None:
     """What the job says of its trouble, once it has some."""
     error = document_of(api.get(job["links"]["self"]))["error"]
