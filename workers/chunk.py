@@ -144,7 +144,7 @@ class Runner:
             if number > limit.value:
                 mark.value = base
                 return False
-            index = here.index = frame.first + number - 1
+            place = here.place = frame.first + number - 1
             try:
                 output = execute(argument)
             except BaseException as error:
@@ -155,14 +155,14 @@ class Runner:
                     return False
                 log = self._recorder.take()
                 report.failed(
-                    *(index, key_at(number - first), error, interrupter.hit, log, now - started),
+                    *(place, key_at(number - first), error, interrupter.hit, log, now - started),
                     our_frames=our_frames,
                 )
             else:
                 now = clock()
-                report.succeeded(index, key_at(number - first), output, now - started)
+                report.succeeded(place, key_at(number - first), output, now - started)
                 if printed():
-                    report.log(index, self._recorder.take())
+                    report.log(place, self._recorder.take())
             self._items += 1
             if interrupter.signalled:
                 interrupter.settle()

@@ -18,7 +18,7 @@ log = logging.getLogger("millpond.task")
 class Reporter(Protocol):
     """Where progress goes."""
 
-    def progress(self, index: int, share: float, message: str) -> None: ...
+    def progress(self, place: int, share: float, message: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -26,7 +26,8 @@ class Here:
     """The item that runs."""
 
     reporter: Reporter
-    index: int
+    place: int
+    """In its chunk."""
     ended: Sized = ()
     """Items that have ended since that one began; of those that run one by one, none."""
     told_at: float = 0.0
@@ -43,5 +44,5 @@ def report_progress(share: float, message: str = "") -> None:
         return
     here.told_at = now
     here.reporter.progress(
-        here.index + len(here.ended), min(max(float(share), 0.0), 1.0), message[:MESSAGE_CHARS_MAX]
+        here.place + len(here.ended), min(max(float(share), 0.0), 1.0), message[:MESSAGE_CHARS_MAX]
     )

@@ -66,9 +66,9 @@ class Stretch:
         self._has_keys = work.order.key_field is not None
         self._calls: Calls
         self._start = 0
-        """The index of the first call's item."""
+        """The place of the first call's item."""
         self._outputs: list[Any] = []
-        """Of the items from `_here.index` on that have ended and are not reported."""
+        """Of the items from `_here.place` on that have ended and are not reported."""
         self._kinds: set[type] = set()
         """The types of outputs so far."""
         work.here.ended = self._outputs
@@ -76,9 +76,9 @@ class Stretch:
     def run(self, calls: Calls, position: int) -> bool:
         """Run these, from this position in the chunk on; False if the chunk ends there."""
         outputs, here, self._calls = self._outputs, self._here, calls
-        start = self._start = here.index = self._first + position
+        start = self._start = here.place = self._first + position
         goes_on = True
-        while goes_on and (at := here.index + len(outputs) - start) < len(calls.arguments):
+        while goes_on and (at := here.place + len(outputs) - start) < len(calls.arguments):
             self._mark.value = self._base + position + at + 1
             # First say what is about to start, then look whether it may: the pool does it the other way round.
             goes_on = position + at < self._limit.value and self._block(at)
@@ -136,10 +136,10 @@ class Stretch:
             recorder.take()  # nobody asks for it, and it must not become the next item's
             return False
         self._report.failed(
-            *(here.index, self._key(), error, interrupter.hit, recorder.take(), seconds),
+            *(here.place, self._key(), error, interrupter.hit, recorder.take(), seconds),
             our_frames=our_frames,
         )
-        here.index += 1
+        here.place += 1
         if interrupter.signalled:
             interrupter.settle()
         return True
@@ -148,7 +148,7 @@ class Stretch:
         """The item that ended last has printed, or took long."""
         here, outputs = self._here, self._outputs
         if text := self._recorder.take():
-            self._report.log(here.index + len(outputs) - 1, text)
+            self._report.log(here.place + len(outputs) - 1, text)
         if seconds >= SHOWN_SECONDS:
             last = outputs.pop()
             self._put()
@@ -163,8 +163,8 @@ class Stretch:
         count = len(outputs)
         lines = self._lines()
         if lines is not None:
-            self._report.succeeded_all(here.index, count, lines)
-            here.index += count
+            self._report.succeeded_all(here.place, count, lines)
+            here.place += count
             outputs.clear()
             return
         apart = outputs.copy()
@@ -177,30 +177,31 @@ class Stretch:
         try:
             text = bytes(output) if type(output) is msgspec.Raw else self._form(output)
         except Exception as error:
-            self._report.failed(here.index, self._key(), error, None, "", seconds, our_frames=_OUR_FRAMES)
+            self._report.failed(here.place, self._key(), error, None, "", seconds, our_frames=_OUR_FRAMES)
         else:
-            self._report.succeeded(here.index, self._key(), text, seconds)
-        here.index += 1
+            self._report.succeeded(here.place, self._key(), text, seconds)
+        here.place += 1
 
     def _key(self) -> Key:
-        return self._calls.key(self._here.index - self._start)
+        return self._calls.key(self._here.place - self._start)
 
-    def _told(self, indexes: range) -> Iterable[_Line | _KeyedLine]:
+    def _told(self, places: range) -> Iterable[_Line | _KeyedLine]:
         """What is to be encoded of these items, which are those of all outputs."""
+        indexes = self._report.indexes(places)
         if not self._has_keys:
             return map(_Line, indexes, self._outputs)
-        at = indexes.start - self._start
+        at = places.start - self._start
         return map(_KeyedLine, indexes, map(self._calls.key, range(at, at + len(indexes))), self._outputs)
 
     def _lines(self) -> bytes | None:
         """The lines of all outputs; None if one of them has no form, or all are too much at once."""
-        outputs, index = self._outputs, self._here.index
+        outputs, place = self._outputs, self._here.place
         if float in self._kinds and not all(
             map(math.isfinite, outputs if len(self._kinds) == 1 else filter(_is_float, outputs))
         ):
             return None
         try:
-            lines = _encode_lines(list(self._told(range(index, index + len(outputs)))))
+            lines = _encode_lines(list(self._told(range(place, place + len(outputs)))))
         except Exception:
             return None
         return lines if len(lines) <= LINE_BYTES_MAX else None

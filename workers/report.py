@@ -1,10 +1,11 @@
-"""What a worker reports about the items of a chunk.
+"""What a worker reports about the items of a chunk: by their places, but in their lines by their indexes.
 
 Invariant: results leave in the order of their items, and a line's members stand in the promised order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, starmap
 from typing import Any
 
 import msgspec
@@ -68,6 +69,7 @@ class Order(msgspec.Struct, frozen=True):
     light: bool = False
     long: bool = False
     check: bool = False
+    ranges: Sequence[tuple[int, int]] = ()
 
     @staticmethod
     def parse(header: bytes) -> "Order":
@@ -93,7 +95,9 @@ class Report:
         self._order = order
         self._marks = marks
         self._send = send
-        self._start = frame.first
+        self._first = self._start = frame.first
+        indexes = chain.from_iterable(starmap(range, order.ranges))
+        self._indexes = list(indexes) if order.ranges else range(frame.first, frame.first + frame.count)
         self._parts: list[bytes] = []
         self._failed = 0
         self._settled: list[tuple[int, Key, Output, float]] = []
@@ -103,11 +107,15 @@ class Report:
         """Ids of the files that the lines name."""
         self.bytes = 0
 
-    def succeeded(self, index: int, key: Key, output: Output, seconds: float) -> None:
+    def indexes(self, places: range) -> Sequence[int]:
+        """Of the items there."""
+        return self._indexes[places.start - self._first : places.stop - self._first]
+
+    def succeeded(self, place: int, key: Key, output: Output, seconds: float) -> None:
         if type(output) is bytes:
-            self._put(index, key, b'"output":', output, seconds)
+            self._put(place, key, b'"output":', output, seconds)
             return
-        self._settled.append((index, key, output, seconds))
+        self._settled.append((place, key, output, seconds))
         if len(self._settled) >= SETTLED_MAX:
             self._put_settled()
 
@@ -117,7 +125,7 @@ class Report:
 
     def failed(
         self,
-        index: int,
+        place: int,
         key: Key,
         error: BaseException,
         hit: Why | None,
@@ -136,18 +144,18 @@ class Report:
         again = failure["kind"] in RETRIED and not isinstance_safely(error, self._no_retry_on)
         if again and self._order.attempt < self._order.max_attempts:
             self.flush()
-            self._send(Frame(Kind.UNLUCKY, _encode(failure), self._chunk_id, index))
+            self._send(Frame(Kind.UNLUCKY, _encode(failure), self._chunk_id, place))
             return
         self._failed += 1
-        self._put(index, key, b'"error":', _encode(failure), seconds)
+        self._put(place, key, b'"error":', _encode(failure), seconds)
 
-    def log(self, index: int, text: str) -> None:
+    def log(self, place: int, text: str) -> None:
         """What an item that succeeded has printed."""
-        self._send(Frame(Kind.LOG, text.encode(), self._chunk_id, index))
+        self._send(Frame(Kind.LOG, text.encode(), self._chunk_id, place))
 
-    def progress(self, index: int, share: float, message: str) -> None:
+    def progress(self, place: int, share: float, message: str) -> None:
         """How far the item that runs says it is."""
-        self._send(Frame(Kind.PROGRESS, _encode([share, message]), self._chunk_id, index))
+        self._send(Frame(Kind.PROGRESS, _encode([share, message]), self._chunk_id, place))
 
     def flush(self, *last: Frame) -> None:
         """Send what there is, and these together with it."""
@@ -174,28 +182,29 @@ class Report:
         self.files.clear()
         self.count = self._failed = self.bytes = 0
 
-    def _put(self, index: int, key: Key, name: bytes, value: bytes, seconds: float) -> None:
+    def _put(self, place: int, key: Key, name: bytes, value: bytes, seconds: float) -> None:
         """Add the line of one item, in parts if it is long."""
+        index = self._indexes[place - self._first]
         attempt = self._order.attempt
         attempts = b',"attempts":%d' % attempt if attempt > 1 else b""
         took = b',"duration_ms":%.1f' % (seconds * 1e3) if seconds >= SHOWN_SECONDS else b""
         known = b"" if key is msgspec.UNSET else b',"key":' + _encode(key)
         if len(value) < LONG_BYTES:
-            self._add(index, (b'{"index":%d%b,%b%b%b%b}\n' % (index, known, name, value, attempts, took),))
+            self._add(place, (b'{"index":%d%b,%b%b%b%b}\n' % (index, known, name, value, attempts, took),))
         else:
             parts = b'{"index":%d%b,%b' % (index, known, name), value, b"%b%b}\n" % (attempts, took)
-            self._add(index, parts)
+            self._add(place, parts)
 
     def _put_settled(self) -> None:
         settled, self._settled = self._settled, []
-        for index, key, output, seconds in settled:
-            self._put(index, key, b'"output":', _encode(output), seconds)
+        for place, key, output, seconds in settled:
+            self._put(place, key, b'"output":', _encode(output), seconds)
 
-    def _add(self, index: int, parts: tuple[bytes, ...], count: int = 1) -> None:
+    def _add(self, place: int, parts: tuple[bytes, ...], count: int = 1) -> None:
         if self._settled:
             self._put_settled()
         if not self._parts:
-            self._start = index
+            self._start = place
         self._parts += parts
         self.count += count
         self.bytes += sum(map(len, parts))

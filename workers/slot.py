@@ -49,7 +49,7 @@ class _Given:
 
     chunk: Chunk
     next: int
-    """First index without an outcome."""
+    """First place without an outcome."""
     stop: int
     """Items from here on are not the worker's any more."""
     limit: int
@@ -117,7 +117,7 @@ class Slot:
     def item(self) -> int | None:
         """The index of the item that runs."""
         running = self._running(self._marks.mark.value)
-        return running[1] if running else None
+        return running[0].chunk.index(running[1]) if running else None
 
     @property
     def only_cancelled(self) -> bool:
@@ -179,6 +179,7 @@ class Slot:
             "light": chunk.light,
             "long": chunk.long,
             "check": chunk.check,
+            "ranges": chunk.ranges,
         }
         return Frame(Kind.CHUNK, chunk.lines, chunk.id, chunk.first, chunk.count, head=_encode(order))
 
@@ -192,9 +193,8 @@ class Slot:
             case Kind.PART:
                 given.next = frame.first + frame.count
                 self.items_done += frame.count
-                files = _decode(frame.head) if frame.head else ()
-                lines = bytes(frame.body)
-                self._listener.part(chunk_id, frame.first, frame.count, frame.failed, lines, files)
+                told = bytes(frame.body), _decode(frame.head) if frame.head else ()
+                self._listener.part(chunk_id, frame.first, frame.count, frame.failed, *told)
             case Kind.DONE:
                 self._done(given, frame, now)
             case Kind.UNLUCKY:
@@ -335,7 +335,7 @@ class Slot:
             self._listener.lost(given.chunk.id, given.next, culprit, error)
 
     def _guilty(self) -> tuple[_Given, int] | None:
-        """The chunk and the index of the item that is to blame for the worker's end, if one is."""
+        """The chunk and the place of the item that is to blame for the worker's end, if one is."""
         if self.kill_reason in BLAMELESS:
             return None
         if (given := self._overstaying) is not None:
@@ -356,7 +356,7 @@ class Slot:
         return given.began_at if given.chunk.concurrency > 1 else max(given.began_at, self._last_end)
 
     def _running(self, mark: int) -> tuple[_Given, int] | None:
-        """The chunk and the index of the item with this mark."""
+        """The chunk and the place of the item with this mark."""
         chunk_id, position = Marks.read(mark)
         if position is None:
             return None

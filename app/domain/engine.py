@@ -15,7 +15,10 @@ Room = Literal["idle", "behind", "after", "none"]
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """Items `first` … `first + count - 1` of one job on their way to one worker."""
+    """Items of one job on their way to one worker, at the places `first` … `first + count - 1`.
+
+    These are their indexes, unless there are `ranges`.
+    """
 
     id: int
     task: str
@@ -41,11 +44,38 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Items so small that several share a mark: if the worker is lost, nobody knows which of them was to blame."""
     check: bool = False
     """Nothing is to run: the result of an item that its task takes is null."""
+    ranges: tuple[tuple[int, int], ...] = ()
+    """Of indexes (first, stop), one after the other, where the items are not of contiguous ones."""
+
+    @property
+    def stop(self) -> int:
+        """The place behind its last."""
+        return self.first + self.count
+
+    def __contains__(self, index: int) -> bool:
+        """Whether it has the item."""
+        return any(first <= index < stop for first, stop in self.among(self.first, self.stop))
+
+    def index(self, place: int) -> int:
+        """Of the item there."""
+        return self.among(place, place + 1)[0][0]
+
+    def among(self, first: int, stop: int) -> Sequence[tuple[int, int]]:
+        """The ranges of indexes of the items at these places."""
+        if not self.ranges:
+            return ((first, stop),)
+        found, place = [], self.first
+        for begin, end in self.ranges:
+            start, upto = max(begin, begin + first - place), min(end, begin + stop - place)
+            if start < upto:
+                found.append((start, upto))
+            place += end - begin
+        return found
 
 
 class Listener(Protocol):
     """Who hears what becomes of chunks: for each, any number of `part`, `unlucky` and `recalled`, then `ended` or
-    `lost`.
+    `lost`.  Items are told by their places.
     """
 
     def part(
@@ -54,15 +84,15 @@ class Listener(Protocol):
         """Items `first` … `first + count - 1` have their final results, `lines`; these name `files`."""
         ...
 
-    def unlucky(self, chunk_id: int, index: int, error: Mapping[str, Any]) -> None:
+    def unlucky(self, chunk_id: int, place: int, error: Mapping[str, Any]) -> None:
         """The item raised with attempts to spare: it has no result yet and should run again."""
         ...
 
-    def printed(self, chunk_id: int, index: int, text: str) -> None:
+    def printed(self, chunk_id: int, place: int, text: str) -> None:
         """What an item that succeeded has written to stdout, stderr and logs."""
         ...
 
-    def progress(self, chunk_id: int, index: int, share: float, message: str) -> None:
+    def progress(self, chunk_id: int, place: int, share: float, message: str) -> None:
         """How far the running item says it is."""
         ...
 

@@ -144,17 +144,17 @@ class Checking:
                         told = msgspec.json.decode(line)
                         asked.first_refused.append((told["index"], told["error"]["message"]))
 
-    def unlucky(self, chunk_id: int, index: int, error: Mapping[str, Any]) -> None:
+    def unlucky(self, chunk_id: int, place: int, error: Mapping[str, Any]) -> None:
         if chunk_id > 0:
-            self._others.unlucky(chunk_id, index, error)
+            self._others.unlucky(chunk_id, place, error)
 
-    def printed(self, chunk_id: int, index: int, text: str) -> None:
+    def printed(self, chunk_id: int, place: int, text: str) -> None:
         if chunk_id > 0:
-            self._others.printed(chunk_id, index, text)
+            self._others.printed(chunk_id, place, text)
 
-    def progress(self, chunk_id: int, index: int, share: float, message: str) -> None:
+    def progress(self, chunk_id: int, place: int, share: float, message: str) -> None:
         if chunk_id > 0:
-            self._others.progress(chunk_id, index, share, message)
+            self._others.progress(chunk_id, place, share, message)
 
     def ended(self, chunk_id: int, stop: int, seconds: float) -> None:
         if chunk_id > 0:

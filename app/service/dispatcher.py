@@ -17,6 +17,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from app.domain.apart import segments
 from app.domain.clock import Clock
 from app.domain.engine import Chunk, Engine, PoolName, Room
 from app.domain.errors import ServiceError, UnknownTask, problem_of
@@ -220,25 +221,27 @@ class Dispatcher:
     ) -> None:
         live = self.chunks[chunk_id]
         live.out -= count
-        self._log(live, first, count, failed, lines, files)
+        for part in segments(live.chunks[chunk_id], first, count, failed, lines, files):
+            self._log(live, *part)
 
-    def unlucky(self, chunk_id: int, index: int, error: Mapping[str, Any]) -> None:
+    def unlucky(self, chunk_id: int, place: int, error: Mapping[str, Any]) -> None:
         live = self.chunks[chunk_id]
         live.out -= 1
+        index = live.chunks[chunk_id].index(place)
         trouble = live.trouble(index)
         trouble.attempts += 1
         self._note(live, index, error=error)
         self._try_again(live, index, trouble.attempts)
 
-    def printed(self, chunk_id: int, index: int, text: str) -> None:
+    def printed(self, chunk_id: int, place: int, text: str) -> None:
         live = self.chunks[chunk_id]
         if len(text) <= live.log_chars_left:
             live.log_chars_left -= len(text)
-            self._note(live, index, log=text)
+            self._note(live, live.chunks[chunk_id].index(place), log=text)
 
-    def progress(self, chunk_id: int, index: int, share: float, message: str) -> None:
+    def progress(self, chunk_id: int, place: int, share: float, message: str) -> None:
         live = self.chunks[chunk_id]
-        live.progress[index] = (share, message)
+        live.progress[live.chunks[chunk_id].index(place)] = (share, message)
         live.ring()
 
     def ended(self, chunk_id: int, stop: int, seconds: float) -> None:
@@ -246,15 +249,13 @@ class Dispatcher:
         chunk = live.chunks.pop(chunk_id)
         if stop > chunk.first:
             live.took(stop - chunk.first, seconds)
-        live.out -= chunk.first + chunk.count - stop
-        live.give_back(stop, chunk.first + chunk.count)
-        self._through(live, chunk, seconds, chunk.first + chunk.count - stop)
+        live.give_back(chunk, stop, chunk.stop)
+        self._through(live, chunk, seconds, chunk.stop - stop)
 
     def recalled(self, chunk_id: int, stop: int) -> None:
         live = self.chunks[chunk_id]
         chunk = live.chunks[chunk_id]
-        count = live.take_back(chunk, stop)
-        self.scheduler.recalled(live, chunk, count)
+        self.scheduler.recalled(live, chunk, live.take_back(chunk, stop))
         self._writer.touch(live)
 
     def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:
@@ -268,17 +269,16 @@ class Dispatcher:
         """The same, once it is known which key the culprit has; until then the chunk is taken to be with its worker."""
         live = self.chunks.pop(chunk_id)
         chunk = live.chunks.pop(chunk_id)
-        stop = chunk.first + chunk.count
-        live.out -= stop - first
         if culprit is None:
             if chunk.light:
-                live.suspects.add(first, stop)
-            live.give_back(first, stop)
+                live.suspects.add(chunk.among(first, chunk.stop))
+            live.give_back(chunk, first, chunk.stop)
         else:
-            live.give_back(culprit + 1, stop)
-            live.give_back(first, culprit)
-            self._charge(live, culprit, dict(error), key)
-        self._through(live, chunk, None, 0 if culprit is None else stop - culprit - 1)
+            live.out -= 1
+            live.give_back(chunk, culprit + 1, chunk.stop)
+            live.give_back(chunk, first, culprit)
+            self._charge(live, chunk.index(culprit), dict(error), key)
+        self._through(live, chunk, None, 0 if culprit is None else chunk.stop - culprit - 1)
 
     def _through(self, live: LiveJob, chunk: Chunk, seconds: float | None, unstarted: int) -> None:
         """No worker has the chunk any more; `unstarted` of its items were certainly not started."""

@@ -49,9 +49,7 @@ class Inspection:
             # It may have got its result while we looked.
             result = await self._store.read_result(job_id, index)
             return ItemView(index, line, "cancelled" if result is None else "done", result, notes)
-        holder = next(
-            (chunk for chunk in live.chunks.values() if 0 <= index - chunk.first < chunk.count), None
-        )
+        holder = next((chunk for chunk in live.chunks.values() if index in chunk), None)
         if holder is None:
             return ItemView(index, line, "queued" if live.halt is None else "cancelled", None, notes)
         views = (view for pool in self._engine.pools() for view in self._engine.workers(pool))

@@ -5,9 +5,11 @@ Invariant: what is kept is bounded in bytes for all jobs together; what is dropp
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 
 import msgspec
 
+from app.domain.apart import RANGES_MAX, Range
 from app.domain.item import Block, cut, number_of_lines
 from app.domain.store import JobStore
 
@@ -148,6 +150,33 @@ class BlockReader(msgspec.Struct, gc=False):
             count = number_of_lines(lines, start, end)
         self._index, self._offset = index + count, end
         return lines[start:end], count
+
+    @property
+    def indexes(self) -> range:
+        """Of its items."""
+        return range(self.block.first, self.block.stop)
+
+    def take_some(
+        self, ranges: Iterable[Range], most: int, bytes_max: int, *, exactly: bool
+    ) -> tuple[bytes, tuple[Range, ...]]:
+        """The same of several ranges (first, stop), the first of which begins here; and of which ranges they are."""
+        parts: list[bytes] = []
+        taken: list[Range] = []
+        for first, stop in ranges:
+            if parts and (first not in self or not most or len(parts) == RANGES_MAX):
+                break
+            lines, count = self.take(first, min(most, stop - first), bytes_max, exactly=exactly)
+            if parts and len(lines) > bytes_max:
+                break
+            if taken and taken[-1][1] == first:
+                taken[-1] = taken[-1][0], first + count
+            else:
+                taken.append((first, first + count))
+            parts.append(lines)
+            most, bytes_max = most - count, bytes_max - len(lines)
+            if count < stop - first:
+                break
+        return b"".join(parts), tuple(taken)
 
 
 def _cut_about(lines: bytes, start: int, wanted: int, left: int, exactly: bool) -> tuple[int, int]:

@@ -5,12 +5,13 @@ Invariant: every item is in exactly one place: waiting, with a worker, in the lo
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from app.domain.apart import Range, cut_off, indexes, take_out, together
 from app.domain.chunking import TARGET_SECONDS, Chunker
 from app.domain.digest import Digest
 from app.domain.engine import Chunk
@@ -51,7 +52,7 @@ class LiveJob(Watched):
     )  # fmt: skip
 
     again: deque[int]
-    """Items that wait for another attempt; each runs alone."""
+    """Items that wait for another attempt, which is not the first for any of these, and for no other."""
     todo: deque[tuple[int, int]]
     """Ranges (first, stop) of items that wait, in the order they will run."""
     postponed: set[int]
@@ -217,11 +218,7 @@ class LiveJob(Watched):
     @property
     def next_alone(self) -> bool:
         """Whether the next item is to run with nothing beside it."""
-        if not self.troubles:
-            return False
-        index = self.again[0] if self._tries_again else self.todo[0][0] if self.todo else None
-        trouble = self.troubles.get(index) if index is not None else None
-        return trouble is not None and trouble.alone
+        return self._tries_again and self.troubles[self.again[0]].alone
 
     def resume(
         self, total: int, number: int, todo: Sequence[tuple[int, int]], troubles: dict[int, Trouble]
@@ -262,42 +259,43 @@ class LiveJob(Watched):
             self.todo.append((first, self.job.counts.total))
 
     def next_items(self, workers: int, seconds: float = TARGET_SECONDS) -> tuple[int, int]:
-        """(first index, how many) to send next, to take a worker `seconds` at most."""
-        if self._tries_again:
-            return self.again[0], 1
-        first, stop = self.todo[0]
-        if self.concurrency > 1 or self.next_alone:
-            return first, 1
-        count = min(self.chunker.size(self.waiting, workers, seconds), stop - first)
+        """(first index, how many) to send next, to take a worker `seconds` at most; as far as these are `ahead`."""
+        first = self.again[0] if self._tries_again else self.todo[0][0]
+        count = 1 if self.concurrency > 1 else self.chunker.size(self.waiting, workers, seconds)
         if (in_flight := self.job.options.max_in_flight) is not None:
             count = min(count, in_flight - self.counts.running)
         return first, count
 
+    def ahead(self, block: Container[int], most: int) -> Iterable[Range]:
+        """Ranges that may go together, of this block, which has the first; of what is tried again so many at most."""
+        return together(self.again, self.troubles, block, most) if self._tries_again else self.todo
+
     def sent(self, chunk: Chunk) -> None:
-        """The chunk, cut from the front of what waits, is with a worker."""
+        """The chunk, cut from what is `ahead`, is with a worker."""
         self.chunks[chunk.id] = chunk
         self.out += chunk.count
         self._wait(-chunk.count)
-        if self._tries_again and self.again[0] == chunk.first:
-            self.again.popleft()
-            return
-        first, stop = self.todo.popleft()
-        assert first == chunk.first, "chunks are cut from the front"
-        if first + chunk.count < stop:
-            self.todo.appendleft((first + chunk.count, stop))
+        ranges = chunk.among(chunk.first, chunk.stop)
+        if self._tries_again:
+            take_out(self.again, ranges)
+        else:
+            cut_off(self.todo, ranges)
 
     def take_back(self, chunk: Chunk, stop: int) -> int:
         """Items of the chunk from `stop` on will not start where they are: they wait again.  How many these are."""
-        end = chunk.first + chunk.count
         self.chunks[chunk.id] = replace(chunk, count=stop - chunk.first)
-        self.out -= end - stop
-        self.give_back(stop, end)
-        return end - stop
+        self.give_back(chunk, stop, chunk.stop)
+        return chunk.stop - stop
 
-    def give_back(self, first: int, stop: int) -> None:
-        """Items that a worker did not come to wait again, in front."""
+    def give_back(self, chunk: Chunk, first: int, stop: int) -> None:
+        """Items of the chunk, at these places, that a worker did not come to wait again, in front."""
+        self.out -= stop - first
         if first < stop and self._waits(stop - first):
-            self.todo.appendleft((first, stop))
+            ranges = chunk.among(first, stop)
+            if ranges[0][0] in self.troubles:
+                self.again.extendleft(reversed([*indexes(ranges)]))
+            else:
+                self.todo.extendleft(reversed(ranges))
 
     def try_again(self, index: int) -> None:
         """The item waits for another attempt."""
@@ -326,11 +324,11 @@ class LiveJob(Watched):
         limit = self.job.options.item_timeout_seconds
         return self._patience.limit_seconds if limit == "auto" else limit
 
-    def light(self, first: int, count: int) -> bool:
+    def light(self, ranges: Sequence[Range]) -> bool:
         """Whether these items may share a mark."""
         limit = self.timeout_seconds
         exact = limit is None or limit >= SHARED_LIMIT_SECONDS_MIN
-        return count > 1 and exact and self.chunker.light and not self.suspects.among(first, first + count)
+        return exact and self.chunker.light and not self.suspects.among(ranges)
 
     def took(self, count: int, seconds: float) -> None:
         """So many items took a worker this long."""

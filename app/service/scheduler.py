@@ -194,11 +194,13 @@ class Scheduler:
     def _cut(self, live: LiveJob, first: int, count: int, seconds: float) -> Chunk:
         reader, options = self._items.reader(live.job.id, first), live.job.options
         assert reader is not None, "it was looked up"
-        lines, count = reader.take(first, count, BYTES_MAX, exactly=options.chunksize != "auto")
+        ahead, exactly = live.ahead(reader.indexes, count), options.chunksize != "auto"
+        lines, ranges = reader.take_some(ahead, count, BYTES_MAX, exactly=exactly)
         self._items.used(live.job.id)
+        first, count = ranges[0][0], sum([stop - first for first, stop in ranges])
         estimate = live.chunker.estimate(count)
         self._chunk_ids += 1
-        trouble = live.troubles.get(first) if count == 1 else None
+        trouble = live.troubles.get(first) if live.troubles else None
         chunk = Chunk(
             id=self._chunk_ids,
             task=live.job.task,
@@ -214,7 +216,8 @@ class Scheduler:
             long=estimate is not None and min(seconds, estimate) > TARGET_SECONDS,
             concurrency=live.concurrency,
             alone=trouble is not None and trouble.alone,
-            light=live.light(first, count),
+            light=count > 1 and trouble is None and live.light(ranges),
+            ranges=ranges if len(ranges) > 1 else (),
         )
         live.sent(chunk)
         self._company.sent(live.pool, live, chunk)

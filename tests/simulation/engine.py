@@ -48,8 +48,12 @@ class Given:
     timer: asyncio.TimerHandle | None = None
 
     @property
-    def index(self) -> int:
+    def place(self) -> int:
         return self.chunk.first + self.at
+
+    @property
+    def index(self) -> int:
+        return self.chunk.index(self.place)
 
 
 @dataclass(eq=False)
@@ -246,7 +250,7 @@ class ScriptedEngine:
             given.at += 1
             given.told += 1
             self._listener.unlucky(
-                given.chunk.id, given.index - 1, {"kind": "exception", "type": "E", "message": ""}
+                given.chunk.id, given.place - 1, {"kind": "exception", "type": "E", "message": ""}
             )
         else:
             given.lines.append(_line(given.index, item, attempt, wrong=wrong))
@@ -294,7 +298,7 @@ class ScriptedEngine:
                 self._flush(given)
         for given in lost:
             # The marked item is to blame, whether or not what ran before it in the chunk had been sent.
-            culprit = given.index if given is guilty else None
+            culprit = given.place if given is guilty else None
             self._listener.lost(
                 given.chunk.id, given.chunk.first + given.told, culprit, error if culprit is not None else {}
             )

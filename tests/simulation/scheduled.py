@@ -42,11 +42,14 @@ class _Engine(ScriptedEngine):
         self._of: dict[int, LiveJob] = {}
         self.dispatcher: Dispatcher
         self.ran: list[Ran] = []
+        self.chunks = 0
+        """That were given."""
 
     def tasks(self) -> Mapping[str, Mapping[str, Any]]:
         return {name: {**task, "limits": self._limits.get(name)} for name, task in TASKS.items()}
 
     def run(self, chunk: Chunk, pool: str) -> None:
+        self.chunks += 1
         self._of[chunk.id] = next(live for live in self.dispatcher.live.values() if chunk.id in live.chunks)
         super().run(chunk, pool)
 

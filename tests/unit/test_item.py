@@ -50,7 +50,7 @@ def lines_of_a_worker(
     marks = Marks(mmap.mmap(-1, 64), 0)
     marks.clear()
     order = Order("any", {}, attempt, attempt, key_field, None, 0)
-    report = Report(Frame(Kind.CHUNK), order, (), marks, sent.append)
+    report = Report(Frame(Kind.CHUNK, count=len(items)), order, (), marks, sent.append)
     for index, item in enumerate(items):
         key = key_of_line(msgspec.json.encode(item), key_field)
         if item["fail"]:

@@ -305,6 +305,28 @@ def test_where_an_item_stood_is_told_by_its_own_frames(
         assert frame.endswith("in standing"), title
 
 
+@pytest.mark.parametrize("light", [False, True])
+@pytest.mark.parametrize(("key_field", "attempts"), [(None, 1), ("value", 1), (None, 2)])
+def test_items_between_others_are_told_by_their_indexes(
+    worker: LoneWorker, light: bool, key_field: str | None, attempts: int
+) -> None:
+    """In their lines; what else is said of them is told by their places in the chunk."""
+    values = ["print", "wrong", "exit", "progress", "nan", "x", "surrogate", 1, "print and raise"]
+    lines = [msgspec.json.encode({"value": value}) for value in values * 30]
+    order: dict[str, Any] = {"key_field": key_field, "light": light, "max_attempts": attempts}
+    ranges = [(FIRST, FIRST + 3), (1_000, 1_001), (2_000, 2_000 + len(lines) - 4)]
+    where = [index for begin, end in ranges for index in range(begin, end)]
+
+    apart = told(worker.run("turned", lines, ranges=ranges, **order))
+    whole = told(worker.run("turned", lines, **order))
+
+    index = re.compile(rb'^{"index":(\d+)', re.MULTILINE)
+    places = [int(found) - FIRST for found in index.findall(whole["lines"])]
+    assert [int(found) for found in index.findall(apart["lines"])] == [where[place] for place in places]
+    assert index.sub(b"", apart.pop("lines")) == index.sub(b"", whole.pop("lines"))
+    assert apart == whole
+
+
 def test_items_are_decoded_only_if_each_is_a_line() -> None:
     """One over two lines, or a blank line, would shift all that follow."""
     assert decoded(b"1\n[2]\n", 2) == [1, [2]]
@@ -350,16 +372,16 @@ def test_calls_are_made_before_the_first_runs(
 def test_suspects_are_those_of_a_lost_range_and_in_the_end_all() -> None:
     """A job that loses workers on and on is not fast, but exact."""
     suspects = Suspects()
-    suspects.add(10, 20)
+    suspects.add([(10, 20)])
 
-    assert suspects.among(19, 30)
-    assert suspects.among(0, 11)
-    assert not suspects.among(20, 30)
-    assert not suspects.among(0, 10)
+    assert suspects.among([(19, 30)])
+    assert suspects.among([(0, 11)])
+    assert not suspects.among([(20, 30)])
+    assert not suspects.among([(0, 10)])
 
     for number in range(RANGES_MAX):
-        suspects.add(number, number + 1)
-    assert suspects.among(1_000, 1_001)
+        suspects.add([(number, number + 1)])
+    assert suspects.among([(1_000, 1_001)])
 
 
 def _pid_of(worker: LoneWorker) -> int:

@@ -21,7 +21,10 @@ def a_live_job(total: int) -> LiveJob:
 def test_an_item_that_is_to_run_alone_does_so_wherever_it_waits() -> None:
     """Also when it came back from a worker that left through no fault of its own."""
     live = a_live_job(3)
+    chunk = Chunk(1, "sqrt", b"{}", 0, 1, b"1\n", alone=True)
+    live.sent(chunk)
     live.trouble(0).alone = True
+    live.give_back(chunk, 0, 1)
 
     assert live.next_alone
     assert live.next_items(workers=2) == (0, 1)
