@@ -181,6 +181,10 @@ class JobStore(Protocol):
         """The block that holds item `index`."""
         ...
 
+    async def read_blocks(self, job_id: str, index: int, *, bytes_max: int) -> list[Block]:
+        """That one and those behind it, in order: not all, but the first, and no more than the limit allows."""
+        ...
+
     async def append_results(
         self,
         segments: Sequence[Segment],

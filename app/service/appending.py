@@ -17,7 +17,7 @@ from app.domain.item import Block, divided
 from app.domain.job import Job
 from app.domain.store import JobStore
 from app.service.dispatcher import Dispatcher
-from app.service.items import BlockReader
+from app.service.items import BlockReader, read_joined
 from app.service.jobs import Jobs
 from app.service.live import LiveJob
 from app.service.naming import named_in
@@ -106,7 +106,7 @@ class Appending:
                 await asyncio.sleep(0)  # others have the loop: all of a body takes longer than it may be held
             index, stop = known[0].first, known[-1].stop
             while index < stop:
-                stored = await self._store.read_block(job.id, index)
+                stored = await read_joined(self._store, job.id, index)
                 if stored is None:
                     raise Conflict(f"Job {job.id!r} was deleted meanwhile.")
                 lines, count = BlockReader(stored).take(index, stop - index, sys.maxsize, exactly=True)

@@ -19,7 +19,7 @@ from app.domain.item import Outcome, Segment
 from app.domain.job import Job
 from app.domain.store import JobStore
 from app.service.intake import Lines, parts_of
-from app.service.items import BlockReader
+from app.service.items import BlockReader, read_joined
 from app.service.jobs import Jobs
 
 PIECE_BYTES = 64 << 10
@@ -99,7 +99,7 @@ class Inputs:
         await self._still_there(job)
 
     async def _reader(self, job: Job, index: int) -> BlockReader:
-        block = await self._store.read_block(job.id, index)
+        block = await read_joined(self._store, job.id, index)
         await self._still_there(job)
         if block is None:
             raise _gone(job)

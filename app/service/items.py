@@ -5,7 +5,7 @@ Invariant: what is kept is bounded in bytes for all jobs together; what is dropp
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -18,6 +18,10 @@ READ_BYTES = 32 << 20
 """Of blocks that jobs had some items of, but for the one used last: thousands of jobs may share the workers."""
 BLOCK_BYTES = 400
 """What a block takes besides its lines: of items that come one by one, most."""
+JOINED_BYTES = 256 << 10
+"""So much of blocks that follow each other is taken as one, as if it had been sent so."""
+BLOCKS_MAX = 1_000
+"""Of such, before others have the loop."""
 FORGOTTEN_AT_ONCE = 1_000
 """Blocks of a job that is over, before others have the loop."""
 _EXACT_BELOW = 64
@@ -61,8 +65,18 @@ class ItemCache:
         return first in self._firsts.get(job_id, ())
 
     def pop(self, job_id: str, first: int) -> Block | None:
-        """The block that starts with item `first`, if it is here; it is kept no longer."""
-        return self._drop((job_id, first)) if (job_id, first) in self else None
+        """The block that starts with item `first`, if it is here, with small ones behind it; kept no longer."""
+        blocks: list[Block] = []
+        size = 0
+        while (job_id, first) in self and len(blocks) < BLOCKS_MAX:
+            size += len(self._blocks[job_id, first].lines)
+            if blocks and size > JOINED_BYTES:
+                break
+            block = self._drop((job_id, first))
+            assert block is not None, "it is here"
+            blocks.append(block)
+            first = block.stop
+        return joined(blocks) if blocks else None
 
     def forget(self, job_id: str) -> None:
         """The job is over; another may come under its id."""
@@ -98,8 +112,8 @@ class ItemCache:
             self._let_go(next(iter(self._used)))
 
     async def load(self, job_id: str, index: int) -> Block:
-        """Read the block that holds item `index`."""
-        block = await self._store.read_block(job_id, index)
+        """Read the block that holds item `index`, and small ones behind it."""
+        block = await read_joined(self._store, job_id, index)
         assert block is not None, f"job {job_id} has no item {index}"
         return block
 
@@ -117,6 +131,20 @@ class ItemCache:
                 if not firsts:
                     del self._firsts[job_id]
         return block
+
+
+async def read_joined(store: JobStore, job_id: str, index: int) -> Block | None:
+    """The block with the item, and small ones behind it, as one."""
+    blocks = await store.read_blocks(job_id, index, bytes_max=JOINED_BYTES)
+    return joined(blocks) if blocks else None
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """The block of all these, each of which begins where the one before ends."""
+    if len(blocks) == 1:
+        return blocks[0]
+    lines = b"".join([block.lines for block in blocks])
+    return Block(blocks[0].first, blocks[-1].stop - blocks[0].first, lines)
 
 
 class BlockReader(msgspec.Struct, gc=False):

@@ -158,6 +158,17 @@ class MemoryStore:
         blocks = self._items.get(job_id, [])
         return next((block for block in blocks if block.first <= index < block.stop), None)
 
+    async def read_blocks(self, job_id: str, index: int, *, bytes_max: int) -> list[Block]:
+        found: list[Block] = []
+        for block in sorted(self._items.get(job_id, []), key=lambda block: block.first):
+            if block.stop <= index:
+                continue
+            bytes_max -= len(block.lines)
+            if found and bytes_max < 0:
+                break
+            found.append(block)
+        return found
+
     async def append_results(
         self,
         segments: Sequence[Segment],

@@ -19,11 +19,13 @@ _BEFORE: dict[Outcome | None, str] = {
     "succeeded": "done_before - failed_before",
 }
 _FROM_ITEM = """
-    segments WHERE owner = (SELECT owner FROM jobs WHERE id = ?1)
-    AND first >= coalesce((SELECT max(first) FROM segments
+    {table} WHERE owner = (SELECT owner FROM jobs WHERE id = ?1)
+    AND first >= coalesce((SELECT max(first) FROM {table}
         WHERE owner = (SELECT owner FROM jobs WHERE id = ?1) AND first <= ?2), 0)
     AND first + count > ?2 AND {own} > 0 ORDER BY first"""
-"""A job's segments with results of an item or later ones, and something of their own."""
+"""A job's segments, or blocks, with an item or later ones, and something of their own."""
+BLOCKS_MAX = 1_000
+"""That are read at once: of items that came one by one, most of what that takes is for each."""
 _OWN: dict[Outcome | None, str] = {None: "count", "failed": "failed", "succeeded": "count - failed"}
 
 
@@ -74,6 +76,23 @@ def read_block(connection: sqlite3.Connection, payloads: Payloads, job_id: str, 
     return Block(row["first"], row["count"], payloads.lines(row)) if row else None
 
 
+def read_blocks(
+    connection: sqlite3.Connection, payloads: Payloads, job_id: str, index: int, bytes_max: int
+) -> list[Block]:
+    """The block that holds an item, and those behind it, as far as they are within the limit or the first."""
+    found: list[Block] = []
+    for row in connection.execute(
+        f"SELECT first, count, owner, {COLUMNS}, {SIZE} AS bytes"
+        f" FROM {_FROM_ITEM.format(table='blocks', own='count')} LIMIT ?3",
+        (job_id, index, BLOCKS_MAX),
+    ):
+        bytes_max -= row["bytes"]
+        if found and bytes_max < 0:
+            break
+        found.append(Block(row["first"], row["count"], payloads.lines(row)))
+    return found
+
+
 def extent(
     connection: sqlite3.Connection, payloads: Payloads, job_id: str, view: View, after: int, offset: int
 ) -> Extent:
@@ -97,7 +116,7 @@ def done_ranges(
 ) -> list[tuple[int, int]]:
     """Where results are from item `index` on, from the covering index alone."""
     rows = connection.execute(
-        f"SELECT first, count FROM {_FROM_ITEM.format(own='count')} LIMIT ?3",
+        f"SELECT first, count FROM {_FROM_ITEM.format(table='segments', own='count')} LIMIT ?3",
         (job_id, index, -1 if ranges_max is None else ranges_max),
     )
     return [(first, count) for first, count in rows]
@@ -115,7 +134,7 @@ def segments_from(
     found: list[Segment] = []
     for row in connection.execute(
         f"SELECT first, count, failed, done_before, failed_before, owner, {COLUMNS}, {SIZE} AS bytes"
-        f" FROM {_FROM_ITEM.format(own=_OWN[outcome])}",
+        f" FROM {_FROM_ITEM.format(table='segments', own=_OWN[outcome])}",
         (job_id, index),
     ):
         bytes_max -= row["bytes"]

@@ -16,7 +16,15 @@ from app.domain.store import Extent, Note, Query, Replay, StoredFile, Tombstone
 from app.stores import files, housekeeping
 from app.stores.connection import Database
 from app.stores.payloads import INLINE_BYTES_MAX, Durability
-from app.stores.reading import done_ranges, extent, read_block, read_page, read_result, segments_from
+from app.stores.reading import (
+    done_ranges,
+    extent,
+    read_block,
+    read_blocks,
+    read_page,
+    read_result,
+    segments_from,
+)
 from app.stores.rows import (
     FILE_COLUMNS,
     changing_to_row,
@@ -210,6 +218,11 @@ class SqliteStore:
     async def read_block(self, job_id: str, index: int) -> Block | None:
         return await self._database.read(
             lambda connection: read_block(connection, self._payloads, job_id, index)
+        )
+
+    async def read_blocks(self, job_id: str, index: int, *, bytes_max: int) -> list[Block]:
+        return await self._database.read(
+            lambda connection: read_blocks(connection, self._payloads, job_id, index, bytes_max)
         )
 
     async def append_results(

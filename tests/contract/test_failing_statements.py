@@ -64,6 +64,7 @@ CALLS: dict[str, Call] = {
     "done_ranges": lambda store: store.done_ranges("j"),
     "segments_from": lambda store: store.segments_from("j", 0, "succeeded", bytes_max=999),
     "read_block": lambda store: store.read_block("j", 1),
+    "read_blocks": lambda store: store.read_blocks("j", 1, bytes_max=999),
     "append_results": lambda store: store.append_results(
         [the_rest()], [a_job(counts=Counts(3, succeeded=2, failed=1))], {"j": ["f"]},
         [Note("j", 1, 1, NOON, log="x")], [Digest("j", failures=1)],

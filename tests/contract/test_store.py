@@ -200,6 +200,22 @@ def test_a_block_is_found_by_any_of_its_items(store: JobStore, run: Run) -> None
     assert found == [None, *[blocks[1]] * 5, *[blocks[0]] * 3, blocks[2], None]
 
 
+def test_blocks_are_read_together(store: JobStore, run: Run) -> None:
+    """From the one with the item on, in order and within the limit; the first whatever it takes."""
+    one, other, last = blocks = [a_block(0, 5), a_block(5, 3), a_block(8, 1)]
+    run(store.create_job(a_job(total=9), [other, one, last]))
+    size = sum(len(block.lines) for block in blocks)
+
+    def read(job_id: str, index: int, bytes_max: int) -> list[Block]:
+        return run(store.read_blocks(job_id, index, bytes_max=bytes_max))
+
+    assert read("j", 0, size) == blocks
+    assert read("j", 4, size - 1) == [one, other]
+    assert read("j", 6, 0) == [other]
+    assert read("j", 8, size) == [last]
+    assert read("j", 9, size) == read("none", 0, size) == []
+
+
 # -- Changes
 
 

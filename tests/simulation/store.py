@@ -16,8 +16,9 @@ from app.stores.memory import MemoryStore
 from tests.simulation.invariants import Watch
 
 READS = frozenset({
-    "replay", "get_job", "list_jobs", "count_jobs", "unfinished_jobs", "tombstone", "done_ranges", "read_block",
-    "read_result", "read_digest", "notes", "read_results", "extent", "get_file", "strange_files", "stored_bytes",
+    "replay", "get_job", "list_jobs", "count_jobs", "unfinished_jobs", "tombstone", "done_ranges",
+    "read_block", "read_blocks", "read_result", "read_digest", "notes", "read_results", "extent", "get_file",
+    "strange_files", "stored_bytes",
 })  # fmt: skip
 
 

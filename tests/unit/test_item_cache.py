@@ -2,12 +2,13 @@
 
 import asyncio
 import tracemalloc
+from itertools import takewhile
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.domain.item import Block
-from app.service.items import BLOCK_BYTES, FORGOTTEN_AT_ONCE, ItemCache
+from app.service.items import BLOCK_BYTES, FORGOTTEN_AT_ONCE, JOINED_BYTES, ItemCache
 from app.stores.memory import MemoryStore
 from tests.builders import a_job
 from tests.simulation.fate import Item
@@ -32,15 +33,33 @@ def test_what_is_kept_is_what_was_put_last(steps: list[tuple[str, str, int]]) ->
             cache.put(job_id, Block(first, 1, LINES))
             kept = [*(key for key in kept if key != (job_id, first)), (job_id, first)][-ROOM:]
         elif what == "pop":
-            assert (cache.pop(job_id, first) is not None) == ((job_id, first) in kept)
-            kept = [key for key in kept if key != (job_id, first)]
+            together = list(takewhile(lambda key: key in kept, [(job_id, at) for at in range(first, 4)]))  # noqa: B023
+            block = cache.pop(job_id, first)
+            assert block == (Block(first, len(together), LINES * len(together)) if together else None)
+            kept = [key for key in kept if key not in together]
         else:
             cache.forget(job_id)
             kept = [key for key in kept if key[0] != job_id]
 
     places = [(job_id, first) for job_id in "abc" for first in range(4)]
     assert [place for place in places if place in cache] == sorted(kept)
-    assert [place for place in places if cache.pop(*place)] == sorted(kept)
+    blocks = [(job_id, block) for job_id, first in places if (block := cache.pop(job_id, first))]
+    assert [
+        (job_id, first) for job_id, block in blocks for first in range(block.first, block.stop)
+    ] == sorted(kept)
+
+
+def test_only_small_blocks_are_taken_together() -> None:
+    """To put large ones together would copy them, and they are items enough."""
+    cache = ItemCache(MemoryStore())
+    half = b"x" * (JOINED_BYTES // 2 - 1) + b"\n"
+    cache.put("j", *(Block(first, 1, half) for first in range(3)), Block(3, 1, 3 * half))
+
+    assert [cache.pop("j", first) for first in (0, 2, 3)] == [
+        Block(0, 2, 2 * half),
+        Block(2, 1, half),
+        Block(3, 1, 3 * half),
+    ]
 
 
 def test_a_job_of_many_blocks_is_forgotten_some_at_a_time() -> None:
@@ -147,9 +166,9 @@ def test_a_block_that_comes_after_its_job_is_over_is_not_kept() -> None:
     """Another job may come under its id, and has other items."""
 
     class Slow(MemoryStore):
-        async def read_block(self, job_id: str, index: int) -> Block | None:
+        async def read_blocks(self, job_id: str, index: int, *, bytes_max: int) -> list[Block]:
             await asyncio.sleep(5.0)
-            return await super().read_block(job_id, index)
+            return await super().read_blocks(job_id, index, bytes_max=bytes_max)
 
     async def story(service: Scheduled) -> None:
         cache = service.dispatcher._items

@@ -11,6 +11,7 @@ from app.domain.job import Options
 from app.service.admission import Limits
 from app.service.appending import Appending
 from app.service.inspection import Inspection
+from app.service.items import BLOCKS_MAX
 from app.service.jobs import Jobs
 from app.service.live import LiveJob
 from app.service.scheduler import LOADS_MAX
@@ -47,9 +48,9 @@ class Counted(MemoryStore):
         await asyncio.sleep(0.001)
         return await super().done_ranges(job_id, index, ranges_max)
 
-    async def read_block(self, job_id: str, index: int) -> Block | None:
+    async def read_blocks(self, job_id: str, index: int, *, bytes_max: int) -> list[Block]:
         self.blocks += 1
-        return await super().read_block(job_id, index)
+        return await super().read_blocks(job_id, index, bytes_max=bytes_max)
 
     async def read_results(self, *which: Any, **limits: Any) -> Page:
         self.pages += 1
@@ -309,6 +310,47 @@ def test_who_looks_at_an_open_job_has_its_results_written(
             assert service.clock.monotonic() - began < 0.4 * PAUSE_SECONDS
 
     scheduled(story)
+
+
+def test_items_that_came_one_by_one_are_read_together_after_a_restart() -> None:
+    """And run together, as those that were sent at once."""
+    store, items = Counted(), 2_000
+
+    async def fill() -> None:
+        blocks = [Block(n, 1, Item(n, "ok", ms=0.01).line() + b"\n") for n in range(items)]
+        await store.create_job(a_job("open", total=items, task="work", created_at=START), blocks)
+
+    async def story(service: Scheduled) -> None:
+        await service.end(*service.dispatcher.live.values())
+        assert [ran.index for ran in service.engine.ran if ran.job.job.id == "open"].count(items - 1) == 1
+        assert service.engine.chunks <= items // 4
+
+    asyncio.run(fill())
+    scheduled(story, store)
+
+    assert store.blocks <= 2 * items // BLOCKS_MAX
+
+
+def test_items_that_came_one_by_one_and_wait_run_together() -> None:
+    """From memory, without being read."""
+    store, items = Counted(), 400
+
+    async def story(service: Scheduled) -> None:
+        opened = _Opened(service)
+        live = await opened.begin()
+        live.held = True
+        for _ in range(items):
+            await opened.append()
+        live.held = False
+        service.dispatcher.scheduler.refresh(live)
+        service.dispatcher.pump()
+        await asyncio.sleep(60.0)
+        assert live.job.counts.succeeded == items
+        assert service.engine.chunks <= items // 4
+
+    scheduled(story, store)
+
+    assert store.blocks == 0
 
 
 def test_after_a_restart_jobs_are_looked_up_when_their_turn_comes() -> None:
