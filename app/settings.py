@@ -162,12 +162,14 @@ class Settings(BaseModel):
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:
     """What is wrong with `MILLPOND_…` variables that are no settings: most likely a typing error."""
-    known = [_variable(name) for name in Settings.model_fields]
+    known = [name.upper() for name in Settings.model_fields]
     told = []
-    for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in known:
-            close = closest(name, known)
-            told.append(f"{name}: there is no such setting" + (f"; did you mean {close}?" if close else ""))
+    for variable in sorted(environment):
+        name = variable.removeprefix(PREFIX)
+        if name != variable and name not in known:
+            close = closest(name, known)  # without the prefix, which would make any two of them alike
+            hint = f"; did you mean {PREFIX}{close}?" if close else ""
+            told.append(f"{variable}: there is no such setting{hint}")
     return told
 
 

@@ -313,13 +313,15 @@ def test_tasks_that_do_not_import_are_told_with_their_traceback(
         assert str(tmp_path / "own_tasks.py") in said
 
 
-def test_a_setting_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    """A typing error would otherwise be found much later."""
-    status, said = refused(tmp_path, proceses="2")
+@pytest.mark.parametrize(
+    ("name", "hint"), [("proceses", "; did you mean MILLPOND_PROCESSES?"), ("workers", "")]
+)
+def test_a_setting_that_does_not_exist_is_named(tmp_path: Path, name: str, hint: str) -> None:
+    """A typing error would otherwise be found much later; what is like none of them is not guessed at."""
+    status, said = refused(tmp_path, **{name: "2"})
 
     assert status == 2
-    assert "MILLPOND_PROCESES" in said
-    assert "did you mean MILLPOND_PROCESSES?" in said
+    assert said == f"MILLPOND_{name.upper()}: there is no such setting{hint}\n"
 
 
 def test_a_module_without_tasks_is_refused(tmp_path: Path) -> None:
