@@ -10,6 +10,7 @@ Invariant: every item that was started is reported, in order, before the chunk i
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from workers.blackbox import Recorder
@@ -21,7 +22,7 @@ from workers.limits import ChildLimits, rss_bytes
 from workers.outputs import encoder, is_settled
 from workers.report import Key, Line, Order, Output, Report, Work, key_of_line, lines_of
 from workers.task import TaskSpec
-from workers.wire import LEAVING, Frame, Kind, Marks
+from workers.wire import Frame, Marks, ended
 
 FLUSH_SECONDS = 0.050
 FLUSH_LONG_SECONDS = 0.150
@@ -81,6 +82,7 @@ class Runner:
 
     def run(self, frame: Frame) -> None:
         """Run the chunk and report it all, `Kind.DONE` last."""
+        began = self._clock()
         order = Order.parse(frame.head)
         spec = self._specs[order.task]
         if order.check:
@@ -90,12 +92,12 @@ class Runner:
         HERE.set(work.here)
         self._interrupter.limit_seconds = order.timeout_seconds
         self._flush_seconds = FLUSH_LONG_SECONDS if order.long else FLUSH_SECONDS
-        self._flush_at = self._clock() + self._flush_seconds
+        self._flush_at = began + self._flush_seconds
         if not (order.light and self._run_together(work)):
             self._run_each(work, _decoded_ahead(work) or one_by_one(work, lines_of(frame)))
         if self._interrupter.signalled:
             self._interrupter.settle()
-        report.flush(self._end(frame.chunk_id))
+        report.flush(self._end(frame.chunk_id, began))
         self._marks.mark.value = 0
 
     def _run_together(self, work: Work) -> bool:
@@ -204,8 +206,8 @@ class Runner:
 
         return execute
 
-    def _end(self, chunk_id: int) -> Frame:
-        return Frame(Kind.DONE, LEAVING if self.leaving else b"", chunk_id)
+    def _end(self, chunk_id: int, began: float) -> Frame:
+        return ended(chunk_id, self._clock() - began, leaving=self.leaving)
 
     def _look_at_memory(self) -> None:
         growth = self._limits.growth_bytes_max
@@ -224,13 +226,14 @@ class Runner:
         order = Order.parse(frame.head)
         spec = self._specs[order.task]
         report = Report(frame, order, spec.options.no_retry_on, self._marks, self._send)
-        return Execution(spec, order, frame, lines_of(frame)[0], report, self._end_one)
+        on_end = partial(self._end_one, frame.chunk_id, self._clock())
+        return Execution(spec, order, frame, lines_of(frame)[0], report, on_end)
 
-    def _end_one(self, chunk_id: int) -> Frame:
+    def _end_one(self, chunk_id: int, began: float) -> Frame:
         self._items += 1
         self._look_at_memory()
         self.leaving = self.leaving or self._items >= self._limits.items_max
-        return self._end(chunk_id)
+        return self._end(chunk_id, began)
 
     def enter(self, mark: int) -> None:
         """The item takes a step."""
@@ -263,7 +266,7 @@ class Execution:
     frame: Frame
     line: Line
     report: Report
-    on_end: Callable[[int], Frame]
+    on_end: Callable[[], Frame]
     """What is to be told of the chunk last."""
 
     def coroutine(self) -> Coroutine[Any, Any, Any]:
@@ -291,4 +294,4 @@ class Execution:
 
     def done(self) -> None:
         """Report that the chunk is through."""
-        self.report.flush(self.on_end(self.frame.chunk_id))
+        self.report.flush(self.on_end())

@@ -215,12 +215,11 @@ class Slot:
     def _done(self, given: _Given, frame: Frame, now: float) -> None:
         del self._given[given.chunk.id]
         self.alone = self.alone and any(other.chunk.alone for other in self._given.values())
-        began = self._began(given)
         self._last_end = self._seen_at = now
         self._late, self._held_back = False, None
         if frame.body == LEAVING:
             self.kill_reason = Reason.RETIRED
-        self._listener.ended(given.chunk.id, given.next, now - began)
+        self._listener.ended(given.chunk.id, given.next, frame.took_seconds)
 
     def taken(self, chunk_id: int, now: float) -> float:
         """How many seconds the worker has been at the chunk, which it has; 0 while it waits behind another."""

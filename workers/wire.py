@@ -59,6 +59,11 @@ class Frame(msgspec.Struct, frozen=True):
     more: tuple[bytes, ...] = ()
     """The rest of a body that is sent; one that is received is whole."""
 
+    @property
+    def took_seconds(self) -> float:
+        """Of a worker's last word of a chunk: how long that took it."""
+        return self.first + self.count / 1e6
+
     def buffers(self) -> list[bytes | bytearray]:
         """What to send, in this order."""
         length = len(self.body) + (sum(map(len, self.more)) if self.more else 0)
@@ -78,6 +83,12 @@ class Frame(msgspec.Struct, frozen=True):
 
 class ProtocolError(Exception):
     """The other side sent what is not a frame."""
+
+
+def ended(chunk_id: int, seconds: float, *, leaving: bool = False) -> Frame:
+    """A worker's last word of a chunk, which took it so long."""
+    whole, rest = divmod(round(seconds * 1e6), 1_000_000)
+    return Frame(Kind.DONE, LEAVING if leaving else b"", chunk_id, whole, rest)
 
 
 class FrameReader:

@@ -1,8 +1,8 @@
 """How many items travel together.
 
-Start with one, grow towards `TARGET_SECONDS` of measured work, shrink near the end so that no worker idles.  A job
-that has the workers to itself is cut into fewer, longer chunks, which go back when another comes.
-A job's own `chunksize` is obeyed.  No client can observe any of this in an outcome.
+Start with one, or with what took next to no time lately, grow towards `TARGET_SECONDS` of measured work, shrink near
+the end so that no worker idles.  A job that has the workers to itself is cut into fewer, longer chunks, which go back
+when another comes.  A job's own `chunksize` is obeyed.  No client can observe any of this in an outcome.
 """
 
 from typing import Literal
@@ -14,6 +14,8 @@ ALONE_SECONDS = 0.300
 """Of a job that nobody waits behind."""
 FLOOR_SECONDS = 0.002
 """A chunk shorter than this costs more to send than it saves at the end of a job."""
+FIRST_MAX = 64
+"""So many make up the first chunk of a job whose task's items were tiny lately; these may not be."""
 GROWTH = 4
 SMOOTHING = 0.4
 ITEMS_MAX = 65_536
@@ -45,12 +47,18 @@ class Chunker(msgspec.Struct, gc=False):
             weight = max(SMOOTHING, 1 / self._reports)
             self.seconds_per_item += weight * (measured - self.seconds_per_item)
 
-    def size(self, left: int, workers: int, seconds: float = TARGET_SECONDS) -> int:
-        """How many of the `left` items to send next, to take a worker `seconds` at most; at least 1."""
+    def size(
+        self, left: int, workers: int, seconds: float = TARGET_SECONDS, usual_seconds: float | None = None
+    ) -> int:
+        """How many of the `left` items to send next, to take a worker `seconds` at most; at least 1.
+
+        `usual_seconds` are what an item of the task took lately, in whatever job.
+        """
         if self._chunksize != "auto":
             return min(self._chunksize, left)
         if self.seconds_per_item is None:
-            return 1
+            tiny = int(FLOOR_SECONDS / usual_seconds) if usual_seconds else 1
+            return max(1, min(tiny, FIRST_MAX, left))
         wanted = int(seconds / self.seconds_per_item)
         grown = min(wanted, GROWTH * self._largest, ITEMS_MAX)
         tail = max(-(-left // (2 * workers)), int(FLOOR_SECONDS / self.seconds_per_item))

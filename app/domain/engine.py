@@ -97,7 +97,7 @@ class Listener(Protocol):
         ...
 
     def ended(self, chunk_id: int, stop: int, seconds: float) -> None:
-        """The worker is through, `seconds` after it began; items from `stop` on were recalled in time."""
+        """The worker is through, which took it `seconds`; items from `stop` on were recalled in time."""
         ...
 
     def recalled(self, chunk_id: int, stop: int) -> None:

@@ -258,10 +258,14 @@ class LiveJob(Watched):
         if self.resumed:
             self.todo.append((first, self.job.counts.total))
 
-    def next_items(self, workers: int, seconds: float = TARGET_SECONDS) -> tuple[int, int]:
-        """(first index, how many) to send next, to take a worker `seconds` at most; as far as these are `ahead`."""
+    def next_items(
+        self, workers: int, seconds: float = TARGET_SECONDS, usual_seconds: float | None = None
+    ) -> tuple[int, int]:
+        """(first index, how many) to send next, as `Chunker.size` has it, as far as these are `ahead`."""
         first = self.again[0] if self._tries_again else self.todo[0][0]
-        count = 1 if self.concurrency > 1 else self.chunker.size(self.waiting, workers, seconds)
+        count = 1
+        if self.concurrency == 1:
+            count = self.chunker.size(self.waiting, workers, seconds, usual_seconds)
         if (in_flight := self.job.options.max_in_flight) is not None:
             count = min(count, in_flight - self.counts.running)
         return first, count

@@ -113,7 +113,7 @@ class Scheduler:
                     return None
                 continue
             seconds = self._company.chunk_seconds(pool, len(share), self._clock.monotonic())
-            first, count = live.next_items(workers, seconds)
+            first, count = live.next_items(workers, seconds, self._usual.get(live.job.task))
             if not self._may_wait(there_is, live, count, seconds):
                 self._no_room(pool, live)
                 return None

@@ -93,6 +93,25 @@ def test_what_waits_behind_a_long_item_runs_elsewhere(
     assert job["counts"]["succeeded"] == quick + 2
 
 
+def test_a_job_of_what_is_usually_tiny_is_shared_out_where_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins with a chunk of many items, as others of its task were quick; here the first waits for the last."""
+    (tmp_path / "waiting.py").write_text(WAITING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "there").touch()
+    quick = [{"path": str(tmp_path / "there"), "make": False}] * 200
+    first, last = ({"path": str(tmp_path / "wanted"), "make": make} for make in (False, True))
+
+    with serving(tmp_path / "data", tasks="waiting") as server, server.client() as api:
+        counts = [
+            ended(api, submitted(api, "make_or_wait", its)["id"])["counts"]
+            for its in (quick, [first, *quick[:20], last])
+        ]
+
+    assert [its["succeeded"] for its in counts] == [200, 22]
+
+
 def test_a_job_does_not_wait_behind_another_ones_long_item(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from app.domain.engine import Chunk
 from workers.interrupt import Why
-from workers.wire import LEAVING, Frame, Kind, Marks
+from workers.wire import Frame, Kind, Marks, ended
 
 
 @dataclass
@@ -30,6 +30,8 @@ class ModelWorker:
         """When the mark was written last."""
         self.leaving = False
         """Whether it starts no more, and says so with its next chunk's end."""
+        self.seconds = 0.0
+        """What it says that each chunk took."""
         self._left = False
         self._current: Given | None = None
         """The chunk whose item runs, or takes a step."""
@@ -139,7 +141,7 @@ class ModelWorker:
         self.marked_at = now
 
     def _end(self, given: Given) -> None:
-        self.pipe.append(Frame(Kind.DONE, LEAVING if self.leaving else b"", given.chunk.id))
+        self.pipe.append(ended(given.chunk.id, self.seconds, leaving=self.leaving))
         self.queue.remove(given)
         self._left = self.leaving and given.chunk.concurrency == 1
         self.marks.mark.value = 0

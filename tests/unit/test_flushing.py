@@ -55,13 +55,20 @@ def sent() -> list[list[Kind]]:
 
 
 @pytest.fixture
-def runner(sent: list[list[Kind]]) -> Iterator[Runner]:
+def took() -> list[float]:
+    """How long the worker said that chunks took."""
+    return []
+
+
+@pytest.fixture
+def runner(sent: list[list[Kind]], took: list[float]) -> Iterator[Runner]:
     before, hook = signal.getsignal(SIGNAL), sys.unraisablehook
     recorder, marks = Mute(), Marks(mmap.mmap(-1, SLOT_BYTES), 0)
     marks.clear()
 
     def send(*frames: Frame) -> None:
         sent.append([frame.kind for frame in frames])
+        took.extend(frame.took_seconds for frame in frames if frame.kind is Kind.DONE)
 
     yield Runner({"rest": TaskSpec.of(rest)}, marks, recorder, ChildLimits(), send, Clock.read)
     faulthandler.unregister(SIGNAL)
@@ -78,6 +85,16 @@ def test_a_chunks_last_results_are_sent_with_its_end(runner: Runner, sent: list[
     runner.run(frame)
 
     assert sent == [[Kind.PART], [Kind.PART, Kind.DONE]]
+
+
+def test_the_end_of_a_chunk_says_how_long_that_took(runner: Runner, took: list[float]) -> None:
+    """From its first item to its last: so it is known what tiny items cost."""
+    (frame,) = FrameReader().feed(chunk_of("rest", [b"0.25", b"0.5"], light=False))
+    Clock.now += 1.0
+
+    runner.run(frame)
+
+    assert took == [0.75]
 
 
 @pytest.mark.parametrize(("long", "parts"), [(False, 4), (True, 1)])

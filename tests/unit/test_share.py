@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.chunking import ALONE_SECONDS, FLOOR_SECONDS, GROWTH, ITEMS_MAX, TARGET_SECONDS, Chunker
+from app.domain.chunking import (
+    ALONE_SECONDS,
+    FIRST_MAX,
+    FLOOR_SECONDS,
+    GROWTH,
+    ITEMS_MAX,
+    TARGET_SECONDS,
+    Chunker,
+)  # fmt: skip
 from app.domain.job import Priority
 from app.domain.share import HEAD_START_SECONDS, WEIGHTS, FairShare
 
@@ -210,6 +218,25 @@ def test_a_chunk_holds_something_and_never_too_much(costs: list[float], left: in
         assert size <= max(1, GROWTH * largest)
         chunker.report(size, size * cost)
         largest = max(largest, size)
+
+
+@pytest.mark.parametrize(
+    ("usual_seconds", "size"),
+    [(None, 1), (1.0, 1), (FLOOR_SECONDS, 1), (FLOOR_SECONDS / 8, 8), (1e-6, FIRST_MAX)],
+)
+def test_a_job_begins_with_what_took_next_to_no_time_lately(usual_seconds: float | None, size: int) -> None:
+    """As it does with one item where nothing is known, or where one is worth sending by itself."""
+    assert Chunker("auto").size(10**6, 2, usual_seconds=usual_seconds) == size
+    assert Chunker("auto").size(3, 2, usual_seconds=usual_seconds) == min(size, 3)
+    assert Chunker(5).size(10**6, 2, usual_seconds=usual_seconds) == 5
+
+
+def test_what_is_usual_says_nothing_once_the_job_is_measured() -> None:
+    """Its own items may be others."""
+    chunker = Chunker("auto")
+    chunker.report(FIRST_MAX, FIRST_MAX * 1.0)
+
+    assert chunker.size(10**6, 2, usual_seconds=1e-6) == 1
 
 
 @given(size=st.integers(1, 10**6), left=st.integers(1, 10**6), cost=st.floats(1e-6, 10))

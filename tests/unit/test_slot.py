@@ -101,15 +101,23 @@ def test_what_no_worker_says_of_its_chunks_is_refused(supervised: Supervised, fr
     assert supervised.slot.items_done == 0
 
 
-def test_a_chunk_takes_as_long_as_nothing_else_ran(supervised: Supervised) -> None:
-    """One that waited behind another began when that ended."""
+def test_a_chunk_that_waits_behind_another_has_taken_nothing(supervised: Supervised) -> None:
+    """Until that has ended."""
     supervised.give(1, 2, now=0.25)
     supervised.give(2, 1, now=0.5)
+
     assert (supervised.slot.taken(1, 1.0), supervised.slot.taken(2, 1.0)) == (0.75, 0.0)
+
+
+def test_a_chunk_took_as_long_as_its_worker_says(supervised: Supervised) -> None:
+    """However long its report was on its way."""
+    supervised.worker.seconds = 0.000007
+    supervised.give(1, 2)
+    supervised.give(2, 1)
     supervised.run(0)
     supervised.finish()
 
-    assert supervised.took == {1: 0.75, 2: 0.0}
+    assert supervised.took == {1: 0.000007, 2: 0.000007}
     assert supervised.slot.items_done == 3
 
 

@@ -17,6 +17,7 @@ from workers.wire import (
     Kind,
     Marks,
     ProtocolError,
+    ended,
 )
 
 words = st.integers(0, 2**32 - 1)
@@ -52,6 +53,14 @@ def test_a_frame_comes_with_its_last_byte(sent: list[Frame]) -> None:
         *all_but_last, last = (bytes([byte]) for byte in stream_of([frame]))
         assert [found for byte in all_but_last for found in reader.feed(byte)] == []
         assert list(reader.feed(last)) == [frame]
+
+
+@given(seconds=st.floats(0, 1e8))
+def test_how_long_a_chunk_took_is_told_to_the_microsecond(seconds: float) -> None:
+    """Of three years, too."""
+    (frame,) = FrameReader().feed(stream_of([ended(5, seconds)]))
+
+    assert abs(frame.took_seconds - seconds) < 1e-6
 
 
 def test_a_long_frame_is_put_together_as_it_comes() -> None:
