@@ -174,7 +174,7 @@ def test_what_is_hardly_http_is_answered_with_a_problem(
     server: Server, request_line: bytes, status: int
 ) -> None:
     """Below the framework too: unknown methods, raw bytes in an address, and heads without an end."""
-    response = sent(server, request_line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+    response = sent(server, request_line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 
     problem_of(response, status)
 
@@ -182,9 +182,7 @@ def test_what_is_hardly_http_is_answered_with_a_problem(
 def test_a_broken_chunk_makes_no_job(server: Server, api: httpx.Client) -> None:
     """A chunked body whose framing is wrong is refused, however much of it was read."""
     job_id = an_id()
-    head = (
-        f"PUT /v1/jobs/{job_id}?task=sqrt HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-    )
+    head = f"PUT /v1/jobs/{job_id}?task=sqrt HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
 
     response = sent(server, head + b"4\r\n1\n4\n\r\nzz\r\n")
 

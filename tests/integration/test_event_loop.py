@@ -181,8 +181,8 @@ def test_lines_hold_nobody_up(watched: Watched, name: str) -> None:
 @pytest.mark.parametrize("kind", ["requests", "chunks"])
 def test_what_is_read_at_once_holds_nobody_up(watched: Watched, kind: str) -> None:
     """Thousands of requests that wait for no answer, or a body in a chunk for each of its bytes."""
-    last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    head = b"POST /v1/jobs?task=square HTTP/1.1\r\nHost: x\r\nContent-Type: application/jsonl\r\n"
+    last = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    head = b"POST /v1/jobs?task=square HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/jsonl\r\n"
     body = b"1\r\n1\r\n1\r\n\n\r\n" * 50_000
     sent = {
         "requests": b"GET /livez HTTP/1.1\r\n\r\n" * 5_000,

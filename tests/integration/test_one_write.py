@@ -6,7 +6,7 @@ from bench.server import Server
 from tests.integration.answers import an_id
 from tests.integration.test_unread_bodies import answer_on, connected
 
-GET = b"GET /v1/tasks HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET /v1/tasks HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEAD = GET.replace(b"GET", b"HEAD")
 MORE_THAN_AN_ANSWER = 1 << 20
 
@@ -15,7 +15,7 @@ def test_an_answer_comes_in_one_piece(server: Server) -> None:
     """Head and body are sent together: whoever waits for an answer is woken once."""
     with connected(server) as connection:
         for _ in range(10):
-            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             head, _, body = connection.recv(MORE_THAN_AN_ANSWER).partition(b"\r\n\r\n")
 
             assert head.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -26,7 +26,7 @@ def test_an_answer_comes_in_one_piece(server: Server) -> None:
 def test_answers_without_a_body_keep_their_place(server: Server) -> None:
     """Requests that were sent at once are answered in their order, heads alone among them."""
     with connected(server) as connection:
-        connection.sendall(HEAD + b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" + HEAD + GET)
+        connection.sendall(HEAD + b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n" + HEAD + GET)
 
         assert _head_on(connection).startswith(b"HTTP/1.1 200")
         assert answer_on(connection).startswith(b"HTTP/1.1 404")
@@ -52,7 +52,7 @@ def test_the_head_of_a_stream_does_not_wait_for_its_first_line(server: Server) -
     body = b"60\n"
     with connected(server) as connection:
         connection.sendall(
-            b"PUT /v1/jobs/%b?task=slow_square&param.seconds=60&follow=1 HTTP/1.1\r\nHost: x\r\n"
+            b"PUT /v1/jobs/%b?task=slow_square&param.seconds=60&follow=1 HTTP/1.1\r\nHost: localhost\r\n"
             b"Content-Length: %d\r\n\r\n%b" % (job_id, len(body), body)
         )
 

@@ -72,7 +72,8 @@ def test_a_job_over_quota_is_refused_before_its_body(limited: Keyed, ann: httpx.
         submitted(ann, "sleep_for", [60])
 
     head = (
-        f"PUT /v1/jobs/{an_id()}?task=echo HTTP/1.1\r\nHost: x\r\nAuthorization: {ann.headers['Authorization']}\r\n"
+        f"PUT /v1/jobs/{an_id()}?task=echo HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: {ann.headers['Authorization']}\r\n"
         "Content-Length: 1000000\r\nConnection: close\r\n\r\n"
     )
     refused(sent(limited.server, head.encode()))
@@ -82,7 +83,8 @@ def test_waiting_items_are_counted_as_they_come(limited: Keyed, ann: httpx.Clien
     """A stream that has brought too many is refused before its end, and nothing of it stays."""
     name = an_id()
     head = (
-        f"PUT /v1/jobs/{name}?task=echo HTTP/1.1\r\nHost: x\r\nAuthorization: {ann.headers['Authorization']}\r\n"
+        f"PUT /v1/jobs/{name}?task=echo HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: {ann.headers['Authorization']}\r\n"
         "Content-Length: 1000000000\r\nConnection: close\r\n\r\n"
     )
 

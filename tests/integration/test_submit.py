@@ -161,7 +161,9 @@ def test_a_chunked_upload_of_many_blocks_keeps_every_item_in_its_place(api: http
 def test_a_chunk_for_each_line_keeps_every_item_in_its_place(server: Server, api: httpx.Client) -> None:
     """Tens of thousands of them are read at once, in pieces that end anywhere."""
     lines = [b"%d\n" % number for number in range(100_000)]
-    head = "POST /v1/jobs?task=echo&follow=1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/jsonl\r\n"
+    head = (
+        "POST /v1/jobs?task=echo&follow=1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/jsonl\r\n"
+    )
     head += "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(line), line) for line in lines)
 
@@ -174,7 +176,7 @@ def test_a_chunk_for_each_line_keeps_every_item_in_its_place(server: Server, api
 def test_trailers_after_a_chunked_body_change_nothing(server: Server, api: httpx.Client) -> None:
     """A client may say more after the body (RFC 9110, 6.5); it is dropped."""
     job_id = an_id()
-    head = f"PUT /v1/jobs/{job_id}?task=sqrt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head = f"PUT /v1/jobs/{job_id}?task=sqrt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     head += "Transfer-Encoding: chunked\r\n\r\n"
 
     response = sent(server, head.encode() + b"2\r\n4\n\r\n0\r\nX-Checksum: 1\r\nX-Other: 2\r\n\r\n")
@@ -356,7 +358,7 @@ def a_begun_upload(server: Server, path: str, framing: str) -> socket.socket:
     address = httpx.URL(server.url)
     assert address.port is not None
     connection = socket.create_connection((address.host, address.port), timeout=DEADLINE_SECONDS)
-    head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n{framing}\r\n\r\n"
+    head = f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n{framing}\r\n\r\n"
     connection.sendall(head.encode())
     assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
     half = b"".join(b"%d\n" % number for number in range(100_000))

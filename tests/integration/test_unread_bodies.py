@@ -16,7 +16,7 @@ SECONDS_MAX = 60
 PIECE = bytes(1 << 20)
 BUFFERED_BYTES_MAX = 32 << 20
 """What the system may hold of a connection whose other end reads no more."""
-REFUSED = b"PUT /v1/jobs/unread?task=no-such-task HTTP/1.1\r\nHost: x\r\n"
+REFUSED = b"PUT /v1/jobs/unread?task=no-such-task HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def connected(server: Server) -> socket.socket:
@@ -42,7 +42,7 @@ def test_who_listens_after_sending_hears_the_answer(server: Server) -> None:
         connection.sendall(REFUSED + b"Content-Length: %d\r\n\r\n" % (32 << 20))
         for _ in range(32):
             connection.sendall(PIECE)
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
         assert answer_on(connection) == b"HTTP/1.1 422 Unprocessable Entity"
         assert answer_on(connection) == b"HTTP/1.1 200 OK"
