@@ -172,3 +172,11 @@ def standing(x: int, y: int = 0) -> str:
         faulthandler.dump_traceback(file, all_threads=False)
         file.seek(0)
         return own_frames(file.read().decode())
+
+
+@task
+def print_for_ever(value: int) -> int:
+    """Not the same every time, and so fast that a file of it would soon be large."""
+    while True:
+        print(f"{value} " * 1_000)  # noqa: T201 -- users' tasks print
+        value += 1
