@@ -1,6 +1,7 @@
 """What waits in a worker behind something that takes long goes back at once, and nothing that has begun does."""
 
 import mmap
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 
 from app.domain.engine import Chunk
 from tests.unit.supervised import ModelWorker
-from workers.slot import HELD_UP_SECONDS, LONG_ALONE_SECONDS, LONG_SECONDS, Slot
+from workers.postmortem import Exit
+from workers.slot import GRACE_SECONDS, HELD_UP_SECONDS, LONG_ALONE_SECONDS, LONG_SECONDS, Action, Slot
 from workers.wire import BLOCK_ITEMS, SLOT_BYTES, Marks
 
 TINY = 1e-9
@@ -26,6 +28,7 @@ class Supervised:
         self.back: dict[int, int] = {}
         self.ends: dict[int, int] = {}
         self.took: dict[int, float] = {}
+        self.losses: list[tuple[int, int, int | None]] = []
 
     def give(self, number: int, count: int, *, now: float = 0.0, **options: Any) -> None:
         options = {"short": not options.get("long", False)} | options
@@ -62,7 +65,10 @@ class Supervised:
     def unlucky(self, chunk_id: int, index: int, error: Mapping[str, Any]) -> None: ...
     def printed(self, chunk_id: int, index: int, text: str) -> None: ...
     def progress(self, chunk_id: int, index: int, share: float, message: str) -> None: ...
-    def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None: ...
+
+    def lost(self, chunk_id: int, first: int, culprit: int | None, error: Mapping[str, Any]) -> None:
+        self.losses.append((chunk_id, first, culprit))
+
     def room(self) -> None: ...
 
 
@@ -232,3 +238,45 @@ def test_nothing_goes_back_while_the_end_of_a_chunk_is_on_its_way(supervised: Su
 
     assert supervised.back == {}
     assert supervised.ends == {1: 1, 2: 3}
+
+
+def test_of_a_chunk_whose_last_item_runs_nothing_goes_back(supervised: Supervised) -> None:
+    """Only the one behind it does."""
+    supervised.give(1, 2)
+    supervised.give(2, 3)
+    supervised.run(1)
+    assert supervised.slot.hold_back(LONG_SECONDS, idle=False)
+
+    supervised.slot.take_back()
+
+    assert supervised.back == {2: 0}
+
+
+def test_no_item_that_went_back_is_to_blame_for_the_end_of_its_worker(supervised: Supervised) -> None:
+    """It may have its result from another by then."""
+    supervised.give(1, 1)
+    supervised.give(2, 3)
+    supervised.run(0)
+    assert supervised.slot.hold_back(LONG_SECONDS, idle=False)
+    supervised.slot.take_back()
+    supervised.worker.go_on("lucky")
+    supervised.worker.begin(0, 0.0)  # which ends the first
+    while supervised.worker.pipe:
+        supervised.slot.received(supervised.worker.pipe.popleft(), 1.0)
+    supervised.slot.cancel(2, 1.0)
+    assert supervised.slot.watch(1.0 + GRACE_SECONDS) is Action.KILL
+
+    supervised.slot.died(Exit(-signal.SIGKILL))
+
+    assert (supervised.ends, supervised.losses) == ({1: 1}, [(2, 0, None)])
+
+
+def test_what_is_cancelled_starts_no_further_item(supervised: Supervised) -> None:
+    """Once the one that runs is through, whether that ends as it was asked to or by itself."""
+    supervised.give(1, 4)
+    supervised.run(1)
+    supervised.slot.cancel(1, 0.0)
+
+    supervised.finish()
+
+    assert supervised.ends == {1: 2}
