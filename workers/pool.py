@@ -321,9 +321,8 @@ class Pool:
         oom = exit_.status == -signal.SIGKILL and not worker.slot.leaving and self._guard.oom_happened()
         told = replace(exit_, stack=worker.box.stack(), log=worker.box.log(), oom=oom)
         self._gone(worker, told)
-        if not self._stopping:
-            self._restarts[worker.pool] += not worker.surplus
-            self._replace(worker)
+        self._restarts[worker.pool] += not worker.surplus
+        self._replace(worker)
 
     def _replace(self, worker: Worker) -> None:
         """Fork what is missing: at once, but not in a loop when workers do not even come to their first item."""

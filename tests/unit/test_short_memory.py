@@ -159,3 +159,21 @@ def test_an_item_that_exits_is_not_taken_for_one_that_took_all_memory(cgroup: Fa
         assert (died, error["kind"]) == (1, "crashed")
 
     told(cgroup, story)
+
+
+def test_what_the_kernel_ended_is_not_mixed_up_with_what_the_pool_ended(cgroup: FakeCgroup) -> None:
+    """Both at the same moment."""
+
+    async def story(driver: Told) -> None:
+        await driver.runs(1)
+        pid = await driver.runs(2)
+        cgroup.has_killed(1)
+        driver.pool.kill(1)
+        assert (await driver.deaths.get())[0] == 1
+        os.kill(pid, signal.SIGKILL)
+
+        died, error = await driver.deaths.get()
+
+        assert (died, error["kind"]) == (2, "out_of_memory")
+
+    told(cgroup, story)
