@@ -92,6 +92,7 @@ def turned(value: Any) -> Any:
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "sleep":
+            report_progress(0.0, "asleep")
             time.sleep(20)
         case "seven":
             return _Seven(7)

@@ -232,15 +232,26 @@ def test_results_do_not_wait_for_an_item_that_takes_long(worker: LoneWorker) -> 
 def test_a_mark_is_no_older_than_a_millisecond_when_an_item_starts(worker: LoneWorker) -> None:
     """After an item that took long the next has its own: an interruption in vain is not for it."""
     worker.send("turned", [b"1", b'"slow"', b'"sleep"'], light=True, timeout_seconds=0.2)
-    mark = worker.marks
-    eventually(lambda: mark.read(mark.mark.value)[1] == 2, 5, "the item runs")
 
-    worker.marks.why.value = Why.TIMEOUT
-    worker.marks.meant.value = worker.marks.mark.value
-    os.kill(_pid_of(worker), SIGNAL)
+    lines = _interrupted(worker, Why.TIMEOUT)
 
-    lines = [json.loads(line) for frame in worker.reports() for line in frame.body.splitlines()]
+    assert worker.marks.read(worker.marks.meant.value)[1] == 2
+    worker.marks.clear()
     assert [line.get("error", {}).get("kind") for line in lines] == [None, None, "timeout"]
+
+
+def _interrupted(worker: LoneWorker, why: Why) -> list[dict[str, Any]]:
+    """The results, if what the worker is at is ended as soon as it is asleep."""
+    frames = []
+    for frame in worker.reports():
+        frames.append(frame)
+        if frame.kind is Kind.PROGRESS:
+            worker.marks.why.value = why
+            worker.marks.meant.value = worker.marks.mark.value
+            os.kill(_pid_of(worker), SIGNAL)
+    return [
+        json.loads(line) for frame in frames if frame.kind is Kind.PART for line in frame.body.splitlines()
+    ]
 
 
 def test_a_signal_that_comes_between_two_items_interrupts_neither(worker: LoneWorker) -> None:
@@ -270,13 +281,8 @@ def test_a_recalled_chunk_ends_after_the_block(worker: LoneWorker) -> None:
 def test_a_cancelled_item_has_no_result_and_those_before_it_do(worker: LoneWorker) -> None:
     """The chunk ends there."""
     worker.send("turned", [b"1", b"2", b'"sleep"', b"3"], light=True)
-    eventually(lambda: worker.marks.mark.value != 0, 5, "the item runs")
-    worker.marks.why.value = Why.CANCELLED
-    worker.marks.meant.value = worker.marks.mark.value
-    eventually(lambda: worker.marks.read(worker.marks.mark.value)[1] == 0, 5, "the item runs")
-    os.kill(_pid_of(worker), SIGNAL)
 
-    lines = [json.loads(line) for frame in worker.reports() for line in frame.body.splitlines()]
+    lines = _interrupted(worker, Why.CANCELLED)
 
     worker.marks.clear()
     assert [line["output"] for line in lines] == [1, 2]
