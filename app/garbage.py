@@ -1,44 +1,96 @@
 """What Python's garbage collector looks at: objects that know each other, and that nobody else knows any more.
 
-A full collection looks at everything that is not put aside, and nobody is served meanwhile.
+Nobody is served while it looks.
+
+How it works: Python looks at what is young once more objects were made than went.  Where as many go as come, as with
+thousands of viewers, a hundred thousand new ones may be there by then, and even a collection of the youngest is long.
+So after some requests, parts of answers and reads these are counted, and once `MANY` have come all is looked at that
+is not put aside.  What is left of that is put aside, where it is much.
 
 Invariant: what is put aside is freed like everything else once nobody knows it.  Only cycles would stay, so nothing
 that there may be thousands of is one: neither connections (`app.api.protocol`) nor jobs (`app.service.overlooked`).
 """
 
 import gc
-import time
 from typing import Any
+from weakref import ref
 
-LONG_SECONDS = 0.005
-"""CPU time of a collection that is to be the last to look at what it has left."""
-KEPT_MAX = 300_000
-"""Objects put aside after the start, beyond which no more are: so what stays by mistake is bounded, to some 30 MB."""
+NOTED = 32
+"""Requests, parts of answers and reads between two counts; each may leave a hundred objects."""
+MANY = 4_000
+"""Objects; to look at many takes a millisecond, and several on a busy machine."""
+THRESHOLDS = 700, 5, 1
+"""Where nothing is noted, everything is looked at after 8,400 new objects; Python would do so after 70,000."""
+KEPT_MAX = 1_000_000
+"""Objects put aside after the start, beyond which no more are: so what stays by mistake is bounded, to some 100 MB.
+
+Ten thousand viewers are about as many.
+"""
+SAMPLED = 31
+"""Of so many that are put aside one tells, if Python lets it, how many are still there.
+
+To count them takes as long as to look for garbage.  A prime, as each connection has the same objects in a row.
+"""
 
 
-def put_aside() -> None:
-    """Have Python look for garbage from now on, but no more at what is there: modules, which are there to stay.
-
-    Nor does it now: of what an import leaves there is one object in a hundred that could go, and to find them takes a
-    tenth of the start.
-    """
-    gc.freeze()
-    gc.callbacks.append(_Collections())
-    gc.enable()
-
-
-class _Collections:
-    """Puts aside what a long collection has left, such as thousands of connections."""
+class Collector:
+    """Has Python look for garbage among a few thousand objects at a time."""
 
     def __init__(self) -> None:
-        self._at_start = gc.get_freeze_count()
-        self._began = 0.0
+        self._noted = 0
+        self._come = 0
+        """Objects, at most, that have come since the last collection of everything, without the youngest."""
+        self._left = 0
+        """By the last collection of everything, and not put aside."""
+        self._samples: list[tuple[float, ref[object]]] = []
+        """Of what was put aside, and of how many each is one."""
 
-    def __call__(self, phase: str, what: dict[str, Any]) -> None:
-        if what["generation"] < 2:  # the full one
+    def begin(self) -> None:
+        """Have Python look for garbage from now on, but no more at what is there: modules, which are there to stay.
+
+        Nor does it now: of what an import leaves there is one object in a hundred that could go, and to find them
+        takes a tenth of the start.
+        """
+        gc.freeze()
+        gc.set_threshold(*THRESHOLDS)
+        gc.callbacks.append(self._on_collection)
+        gc.enable()
+
+    def note(self) -> None:
+        """A request has come, a part of an answer goes, or the store is read."""
+        self._noted += 1
+        if self._noted < NOTED:
             return
-        now = time.thread_time()
-        if phase == "start":
-            self._began = now
-        elif now - self._began > LONG_SECONDS and gc.get_freeze_count() - self._at_start < KEPT_MAX:
-            gc.freeze()
+        self._noted = 0
+        youngest = len(gc.get_objects(0))
+        many = max(
+            MANY, self._left // 4
+        )  # where many are left, each new one has them looked at a few times only
+        if self._come + youngest >= many and self._counted() + youngest >= many:
+            gc.collect()
+
+    def _counted(self) -> int:
+        """How many of those that have come are still there."""
+        self._come = len(gc.get_objects(1)) + len(gc.get_objects(2)) - self._left
+        return self._come
+
+    def _on_collection(self, phase: str, what: dict[str, Any]) -> None:
+        if what["generation"] < 2:
+            if phase == "start":
+                self._come += len(gc.get_objects(0))
+        elif phase == "stop":
+            self._come = 0
+            self._put_aside(gc.get_objects())
+
+    def _put_aside(self, left: list[object]) -> None:
+        """What is left of everything, if it is much, and there is room for it."""
+        self._left = len(left)
+        if self._left < MANY // 2:
+            return
+        self._samples = [(count, sample) for count, sample in self._samples if sample() is not None]
+        if sum(count for count, _ in self._samples) + self._left > KEPT_MAX:
+            return
+        telling = [thing for thing in left[::SAMPLED] if type(thing).__weakrefoffset__]
+        self._samples += [(self._left / len(telling), ref(thing)) for thing in telling]
+        gc.freeze()
+        self._left = 0

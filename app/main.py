@@ -25,7 +25,7 @@ from app.api.traffic import Timed, Traffic
 from app.domain.caller import Quota
 from app.domain.clock import SystemClock
 from app.domain.histogram import Histogram
-from app.garbage import put_aside
+from app.garbage import Collector
 from app.pool import Launched
 from app.service.access import Access
 from app.service.admission import Limits
@@ -60,13 +60,18 @@ STALLED_SECONDS = 1
 log = logging.getLogger(__name__)
 
 
-def build(settings: Settings, launched: Launched) -> tuple[Server, "Service"]:
+def build(settings: Settings, launched: Launched, collector: Collector) -> tuple[Server, "Service"]:
     """Everything, wired; nothing opened, and nothing started but the loading of the tasks."""
     engine, blobs = launched.pool, launched.blobs
     clock = SystemClock()
     watchdog = Watchdog(clock)
     timed = Timed(Histogram(COMMIT_BOUNDS), watchdog.lag)
-    store = SqliteStore(settings.data_dir / "millpond.sqlite", settings.durability, timed.commits.note)
+    store = SqliteStore(
+        settings.data_dir / "millpond.sqlite",
+        settings.durability,
+        timed.commits.note,
+        on_read=collector.note,
+    )
     directory = DataDirectory(settings.data_dir)
     space = Space(
         directory, clock, used_bytes_max=settings.max_disk_bytes, free_bytes_min=settings.min_free_bytes
@@ -110,7 +115,7 @@ def build(settings: Settings, launched: Launched) -> tuple[Server, "Service"]:
         clock=clock,
         access=_access(settings, keys),
     )
-    server = Server(_config(create_app(context, lifespan)), jobs)
+    server = Server(_config(create_app(context, lifespan, collector.note)), jobs)
     return server, service
 
 
@@ -216,7 +221,8 @@ def _retention(settings: Settings, store: SqliteStore, directory: DataDirectory,
 def serve(settings: Settings, launched: Launched) -> None:
     """Run until SIGTERM or SIGINT.  Ends by that signal, once everything is put away."""
     with bound(settings.host, settings.port) as listener:
-        server, service = build(settings, launched)
+        collector = Collector()
+        server, service = build(settings, launched, collector)
         with service.opened():
-            put_aside()
+            collector.begin()
             server.serve_on(listener)

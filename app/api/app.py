@@ -56,8 +56,11 @@ ROUTED = (
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
-    """All routes over one context.  `/docs` works without a network."""
+def create_app(context: Context, lifespan: Lifespan, noted: Callable[[], object]) -> FastAPI:
+    """All routes over one context.  `/docs` works without a network.
+
+    `noted` is called for each request, and for each part of an answer.
+    """
     app: FastAPI = FastAPIOffline(
         title="Millpond",
         version=__version__,
@@ -76,5 +79,5 @@ def create_app(context: Context, lifespan: Lifespan) -> FastAPI:
     pages.install(app)
     openapi.install(app, lambda: [task["name"] for task in context.jobs.tasks()])
     direct = Direct(app.build_middleware_stack(), routes)
-    app.middleware_stack = Front(HeadersOnly(Gate(direct, context.access)), context.traffic)
+    app.middleware_stack = Front(HeadersOnly(Gate(direct, context.access)), context.traffic, noted)
     return app

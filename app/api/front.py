@@ -4,7 +4,7 @@ Invariant: whatever happens to a request, it is answered, unless an answer had b
 """
 
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,9 +23,11 @@ PROXIES = "127.0.0.1,::1"
 class Front:
     """All layers work on one copy of the server's scope, which is this one's, and may change it."""
 
-    def __init__(self, app: App, traffic: Traffic) -> None:
+    def __init__(self, app: App, traffic: Traffic, noted: Callable[[], object] = lambda: None) -> None:
+        """`noted` is called for each request, and for each part of an answer."""
         self._app = app
         self._traffic = traffic
+        self._noted = noted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,12 +35,14 @@ class Front:
             return
         inside = dict(scope)
         begun = False
+        self._noted()
 
         def send_counted(message: Message) -> Awaitable[None]:
             nonlocal begun
             if not begun:
                 begun = True
                 self._traffic.note(scope["method"], inside.get("route"), message["status"])
+            self._noted()
             return send(message)
 
         try:

@@ -14,6 +14,10 @@ from app.service.jobs import Jobs
 
 DATE_SECONDS = 1.0
 """How often what answers say of the time is made anew."""
+CONNECTING_MAX = 2_048
+"""Connections that wait to be taken; of more the system has the clients try again."""
+TAKEN_MAX = 64
+"""Of these, in one turn of the loop: asyncio takes as many as may wait, which it sees to itself."""
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +40,7 @@ class Server(HttpServer):
     """Ends open streams at the first sign of a stop; uvicorn would wait for them for ever."""
 
     def __init__(self, config: Config, jobs: Jobs) -> None:
+        config.backlog = TAKEN_MAX
         super().__init__(config)
         self._jobs = jobs
         self._failure: BaseException | None = None
@@ -57,6 +62,7 @@ class Server(HttpServer):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         for listener in sockets or ():
+            listener.listen(CONNECTING_MAX)
             host, port = listener.getsockname()[:2]
             log.info("running on http://%s:%d", f"[{host}]" if ":" in host else host, port)
 

@@ -113,11 +113,13 @@ class Database:
         durability: Durability,
         on_commit: Callable[[float], None] = lambda _: None,
         inline_bytes_max: int = INLINE_BYTES_MAX,
+        on_read: Callable[[], object] = lambda: None,
     ) -> None:
-        """`on_commit` is told, on the writer's thread, how many seconds a group took."""
+        """`on_commit` is told, on the writer's thread, how many seconds a group took; `on_read`, that one is asked."""
         self.payloads = Payloads(path.with_name(DIRECTORY), durability, inline_bytes_max)
         self._path = path
         self._on_commit = on_commit
+        self._on_read = on_read
         self._durability: Durability = durability
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._local = threading.local()
@@ -193,6 +195,7 @@ class Database:
             except (sqlite3.Error, OSError) as error:
                 raise self.translated(error) from error
 
+        self._on_read()
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
     async def remove_payloads(self, owner: int) -> None:

@@ -57,8 +57,9 @@ class SqliteStore:
         durability: Durability = "process",
         on_commit: Callable[[float], None] = lambda _: None,
         inline_bytes_max: int = INLINE_BYTES_MAX,
+        on_read: Callable[[], object] = lambda: None,
     ) -> None:
-        self._database = Database(path, durability, on_commit, inline_bytes_max)
+        self._database = Database(path, durability, on_commit, inline_bytes_max, on_read)
         self._payloads = self._database.payloads
 
     def open(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from app import garbage
 from app.domain.store import Note
-from app.garbage import put_aside
+from app.garbage import MANY, NOTED, Collector
 from app.service.live import LiveJob
 from tests.simulation.fate import Item
 from tests.simulation.scheduled import Scheduled, scheduled
@@ -19,7 +19,7 @@ from tests.simulation.scheduled import Scheduled, scheduled
 JOBS = 500
 WAITING_MAX = 0.1
 """Objects that Python looks at, for each job that waits."""
-MANY = 10_000
+LEFT = 10_000
 BEGUN_MAX = 0.5
 """And for each that has begun: timers of the loop here, for those that have run."""
 
@@ -93,44 +93,115 @@ def test_what_becomes_garbage_after_the_start_is_collected() -> None:
     assert gone() is None, f"{len(kept)} other objects were made since"
 
 
-def test_what_took_long_to_look_at_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """But goes once nobody knows it; and where too much was put aside, no more is."""
+def test_what_much_was_left_of_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But goes once nobody knows it; and where too much was put aside and is still there, no more is."""
 
-    def put_aside_of(many: list[list[int]]) -> int:
+    def put_aside_of(many: list["_Thing"]) -> int:
         gc.collect()
         return gc.get_freeze_count() - before if many else 0
 
     with _serving():
         before = gc.get_freeze_count()
-        monkeypatch.setattr(garbage, "LONG_SECONDS", 3600.0)
-        after_short = put_aside_of(_made())
-
-        monkeypatch.setattr(garbage, "LONG_SECONDS", 0.0)
-        after_long = put_aside_of(_made())
+        few = put_aside_of(_things(MANY // 10))
+        much = put_aside_of(_things(LEFT))
         left = gc.get_freeze_count() - before
 
-        monkeypatch.setattr(garbage, "KEPT_MAX", 0)
-        after_too_many = put_aside_of(_made())
+        monkeypatch.setattr(garbage, "KEPT_MAX", LEFT * 3 // 2)
+        kept = _things(LEFT)
+        again = put_aside_of(kept)
+        too_much = put_aside_of(_things(LEFT))
 
-    assert after_short == 0
-    assert after_long >= MANY
-    assert left < MANY / 10
-    assert after_too_many <= left
+    assert few == 0
+    assert much >= LEFT
+    assert left < LEFT / 10
+    assert again >= LEFT
+    assert too_much <= again
 
 
-def _made() -> list[list[int]]:
-    return [[number] for number in range(MANY)]
+def test_few_objects_are_looked_at_at_a_time_however_many_come() -> None:
+    """As of connections, which are not counted."""
+    with _serving(), _looked_at_together() as numbers:
+        stay = _things(40 * MANY)
+
+    assert stay
+    assert max(numbers) < 3 * MANY
+
+
+def test_few_objects_are_looked_at_at_a_time_where_as_many_go_as_come() -> None:
+    """As of viewers that were sent something: Python then has no reason to look, until there are very many."""
+    with _serving() as collector:
+        stay = _things(20 * MANY)
+        gc.collect()
+        with _looked_at_together() as numbers:
+            for place in range(len(stay)):
+                stay[place] = _Thing()
+                if place % 100 == 0:
+                    collector.note()
+            gc.collect()
+
+    assert max(numbers) < 3 * MANY
+
+
+def test_where_no_more_is_put_aside_all_is_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The more is left, the more has to come before that."""
+    monkeypatch.setattr(garbage, "KEPT_MAX", 0)
+    full: list[str] = []
+
+    def on_collection(phase: str, what: dict[str, Any]) -> None:
+        if what["generation"] == 2:
+            full.append(phase)
+
+    with _serving() as collector:
+        stay = _things(20 * MANY)
+        gc.collect()
+        gc.callbacks.append(on_collection)
+        for _ in range(NOTED):
+            stay += _things(2 * MANY // NOTED)
+            collector.note()
+        gc.callbacks.remove(on_collection)
+
+    assert not full
+
+
+class _Thing:
+    """What Python looks at, and lets refer to weakly."""
+
+    __slots__ = ("__weakref__", "known")
+
+    def __init__(self) -> None:
+        self.known = self.__class__
 
 
 @contextmanager
-def _serving() -> Iterator[None]:
+def _looked_at_together() -> Iterator[list[int]]:
+    """How many objects each collection looks at meanwhile."""
+    numbers: list[int] = []
+
+    def on_collection(phase: str, what: dict[str, Any]) -> None:
+        if phase == "start":
+            numbers.append(sum(len(gc.get_objects(which)) for which in range(what["generation"] + 1)))
+
+    gc.callbacks.append(on_collection)
+    yield numbers
+    gc.callbacks.remove(on_collection)
+
+
+def _things(number: int) -> list[_Thing]:
+    return [_Thing() for _ in range(number)]
+
+
+@contextmanager
+def _serving() -> Iterator[Collector]:
     """As from when the service listens."""
+    thresholds = gc.get_threshold()
     try:
         gc.disable()  # as the start does
-        put_aside()
-        yield
+        collector = Collector()
+        collector.begin()
+        yield collector
     finally:
         gc.callbacks.pop()
+        gc.set_threshold(*thresholds)
         gc.enable()
         gc.unfreeze()
 
