@@ -27,6 +27,7 @@ from app.service.changes import Changes
 from app.service.feed import Watched
 from app.service.overlooked import overlooked
 from app.service.recent import Recent
+from app.service.release import release
 from app.service.tally import Tally
 
 LOG_CHARS_MAX = 4 << 20
@@ -139,6 +140,11 @@ class LiveJob(Watched):
             made = _MADE_WHEN_USED[name](self)
             setattr(self, name, made)
             return made
+
+    def ring_end(self) -> None:
+        """It has finished; nobody asks any more what befell its items."""
+        release(self.troubles)
+        super().ring_end()
 
     def _begin(self) -> None:
         """Make what every job needs that runs."""
@@ -359,9 +365,8 @@ class LiveJob(Watched):
 
     def drop_waiting(self) -> None:
         """What waits will not run."""
-        self.todo.clear()
-        self.again.clear()
-        self.postponed.clear()
+        release(self.todo, self.again, self.postponed)
+        self.todo, self.again, self.postponed = overlooked(deque()), overlooked(deque()), overlooked(set())
         self._dropped += self.waiting
         self._wait(-self.waiting)
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from contextlib import ExitStack
+from itertools import pairwise
 from typing import Any, cast
 
 from uvicorn.config import Config
@@ -20,10 +21,15 @@ def test_who_connects_at_once_with_many_is_connected_and_taken_in_turns() -> Non
 
     async def story(listener: socket.socket, opened: ExitStack) -> None:
         config = Config(
-            cast(Any, None), interface="asgi3", loop="asyncio", http=Protocol, lifespan="off", log_config=None
+            cast("Any", None),
+            interface="asgi3",
+            loop="asyncio",
+            http=Protocol,
+            lifespan="off",
+            log_config=None,
         )
         config.load()
-        server = Server(config, cast(Any, None))
+        server = Server(config, cast("Any", None))
         server.lifespan = config.lifespan_class(config)
         await server.startup([listener])
         for _ in range(MANY):  # while the loop is held up
@@ -39,4 +45,4 @@ def test_who_connects_at_once_with_many_is_connected_and_taken_in_turns() -> Non
         asyncio.run(story(listener, opened))
 
     assert taken[-1] == MANY
-    assert max(after - before for before, after in zip(taken, taken[1:], strict=False)) <= TAKEN_MAX
+    assert max(after - before for before, after in pairwise(taken)) <= TAKEN_MAX
