@@ -50,6 +50,8 @@ class Forker:
         self._requests: deque[tuple[int, socket.socket, int]] = deque()
         """Workers to fork, each with its end of the connection and its recorder."""
         self._closed = False
+        self._again: asyncio.Task[None] | None = None
+        """Starts another one."""
 
     async def start(self) -> None:
         """Return when the zygote has loaded the tasks.  PoolError with the reason, and no process, if it cannot."""
@@ -90,6 +92,8 @@ class Forker:
     async def close(self) -> None:
         """End the zygote and its children."""
         self._closed = True
+        if self._again is not None:
+            self._again.cancel()
         self._hang_up()
         await self._loop.run_in_executor(None, self._process.wait)
 
@@ -130,9 +134,10 @@ class Forker:
 
     def _hang_up(self) -> None:
         """Close the control socket, which ends the zygote, and it its children."""
-        self._loop.remove_reader(self._control)
-        self._loop.remove_writer(self._control)
-        self._control.close()
+        if self._control.fileno() >= 0:  # else it is gone already
+            self._loop.remove_reader(self._control)
+            self._loop.remove_writer(self._control)
+            self._control.close()
         for _, connection, _ in self._requests:
             connection.close()
         self._requests.clear()

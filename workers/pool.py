@@ -39,7 +39,7 @@ STILLBORN_MAX = 10
 """So many workers in a row may end before they come to an item: the next are forked after a while."""
 REFILL_SECONDS_MIN = 0.1
 REFILL_SECONDS_MAX = 5.0
-FORKED_AT_ONCE = 16
+FORKED_AT_ONCE = LET_GO_AT_ONCE = 16
 WAITING_PER_CPU = 4
 """Workers, for each of the largest pool, in a pool whose tasks mostly wait."""
 EXIT_REPORT_SECONDS_MAX = 5.0
@@ -56,12 +56,7 @@ class Pool:
     All methods belong to one event loop and return at once, but for `start`.
     """
 
-    def __init__(
-        self,
-        sizes: Mapping[str, int | None],
-        launcher: Launcher,
-        guard: MemoryGuard,
-    ) -> None:
+    def __init__(self, sizes: Mapping[str, int | None], launcher: Launcher, guard: MemoryGuard) -> None:
         self._sizes = {pool: size or 0 for pool, size in sizes.items()}
         self._unsized = [pool for pool, size in sizes.items() if size is None]
         self._launcher = launcher
@@ -211,11 +206,10 @@ class Pool:
     # -- What the forker tells
 
     def forked(self, worker_id: int, pid: int, pidfd: int) -> None:
-        worker = self._workers.get(worker_id)
-        if worker is None:
+        if worker := self._workers.get(worker_id):
+            worker.forked(pid, pidfd)
+        else:
             os.close(pidfd)
-            return
-        worker.forked(pid, pidfd)
 
     def ended(self, worker_id: int, pid: int, exit_: Exit) -> None:
         worker = self._workers.get(worker_id)
@@ -224,10 +218,16 @@ class Pool:
 
     def orphaned(self) -> None:
         """The workers die with their parent, through no fault of their items."""
-        for worker in list(self._workers.values()):
-            self._kill(worker, Reason.STOPPED)
-            worker.end_group()
-            self._gone(worker, Exit(None))
+        self._orphaned(list(self._workers.values()))
+
+    def _orphaned(self, workers: list[Worker]) -> None:
+        for worker in workers[:LET_GO_AT_ONCE]:
+            if self._workers.get(worker.slot.id) is worker:
+                self._kill(worker, Reason.STOPPED)
+                worker.end_group()
+                self._gone(worker, Exit(None))
+        if len(workers) > LET_GO_AT_ONCE:
+            self._loop.call_soon(self._orphaned, workers[LET_GO_AT_ONCE:])
 
     def reborn(self) -> None:
         self._refill()

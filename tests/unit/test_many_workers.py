@@ -1,14 +1,20 @@
 """Hundreds of workers have room at the same moment, or are to end what they run: others have the loop in between."""
 
 import asyncio
+from collections.abc import Callable
 from itertools import pairwise
+
+import psutil
 
 from app.service.dispatcher import GIVEN_AT_ONCE
 from app.service.ending import AT_ONCE, Ending
+from bench.pool_driver import CPU, Driver, driving
 from tests.simulation.engine import Worker
 from tests.simulation.scheduled import Scheduled, scheduled
+from workers.pool import LET_GO_AT_ONCE
 
 WORKERS = AT_ONCE + GIVEN_AT_ONCE + 7
+SECONDS_MAX = 60.0
 
 
 def with_many_workers(service: Scheduled) -> None:
@@ -66,3 +72,53 @@ def test_chunks_are_told_to_end_some_at_a_time() -> None:
         assert told == list(chunk_ids)
 
     asyncio.run(story())
+
+
+def test_workers_that_die_together_are_let_go_some_at_a_time() -> None:
+    """As they do when the process that forks them is killed; then there are as many others."""
+    number = 2 * LET_GO_AT_ONCE + 5
+
+    async def story() -> None:
+        async with driving(Driver) as driver, asyncio.timeout(SECONDS_MAX):
+            pool = driver.pool
+            pool.resize(CPU, number)
+            await until(lambda: len(pids(driver)) == number)
+            before = pids(driver)
+            kill_zygote(driver)
+            living = [number]
+            while living[-1]:
+                await asyncio.sleep(0)
+                living.append(len(before & pids(driver)))
+            await until(lambda: len(pids(driver)) == number)
+
+            assert max(was - is_ for was, is_ in pairwise(living)) <= LET_GO_AT_ONCE
+
+    asyncio.run(story())
+
+
+def test_a_pool_may_be_stopped_while_nobody_forks_workers() -> None:
+    """The one process is gone, and the next is not there yet."""
+
+    async def story() -> None:
+        async with driving(Driver) as driver, asyncio.timeout(SECONDS_MAX):
+            await until(lambda: bool(pids(driver)))
+            kill_zygote(driver)
+            await until(lambda: not driver.pool.workers(CPU))
+
+    asyncio.run(story())
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    while not reached():  # noqa: ASYNC110 -- nobody tells
+        await asyncio.sleep(0)
+
+
+def kill_zygote(driver: Driver) -> None:
+    zygote = psutil.Process(min(pids(driver))).parent()
+    assert zygote is not None
+    zygote.kill()
+
+
+def pids(driver: Driver) -> set[int]:
+    """Those of the workers that are there."""
+    return {worker.pid for worker in driver.pool.workers(CPU) if worker.pid}
