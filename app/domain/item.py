@@ -21,7 +21,8 @@ Order = Literal["completion", "index"]
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NULL = msgspec.Raw(b"null")
-_STRIDE_BYTES = 4 << 10
+_STRIDE_BYTES, _STRIDE_BYTES_MIN = 4 << 10, 64
+_FEW_LINES = 8
 _FILE = re.compile(rb"sha256-[0-9a-f]{64}")
 _FILE_BYTES_MAX = 6 * len("sha256-" + 64 * "0")
 """Of an id, every letter of which is an escape."""
@@ -36,7 +37,7 @@ HEAD_BYTES = 4 << 10
 """Longer lines may have a long key, whose end the expressions take far longer to find."""
 _END = re.compile(rb'(?:,"attempts":(?P<attempts>\d+))?(?:,"duration_ms":(?P<took>[\d.]+))?\}\Z')
 _END_BYTES_MAX = 128
-_ERROR, _OUTPUT = b'"error":', b'"output":'
+ERROR, _OUTPUT = b'"error":', b'"output":'
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
@@ -102,8 +103,8 @@ class Told:
         """Of a line without its newline; its output is neither looked at nor copied."""
         (key, begin), end = _key(line), _END.search(line, max(0, len(line) - _END_BYTES_MAX))
         assert end is not None, "a result line ends with what is told of its attempts and time"
-        failed = line.startswith(_ERROR, begin)
-        value = slice(begin + len(_ERROR if failed else _OUTPUT), end.start())
+        failed = line.startswith(ERROR, begin)
+        value = slice(begin + len(ERROR if failed else _OUTPUT), end.start())
         return cls(
             key,
             None if failed else memoryview(line)[value],
@@ -116,7 +117,7 @@ class Told:
 def is_failure(line: bytes) -> bool:
     """Whether a result line says `error`."""
     if len(line) > HEAD_BYTES:
-        return line.startswith(_ERROR, _key(line)[1])
+        return line.startswith(ERROR, _key(line)[1])
     return FAILURE.match(line) is not None
 
 
@@ -254,12 +255,19 @@ def cut(lines: bytes, start: int, most: int) -> int:
     """Where `most` lines from offset `start` on end, or the end of `lines`."""
     found, end = _long_lines(lines, start, len(lines), most)
     most -= found
-    # Whole strides are only counted, which costs a fiftieth of looking for each line's end.
-    while most > 0 and (there := lines.count(b"\n", end, end + _STRIDE_BYTES)) < most:
-        most -= there
-        end += _STRIDE_BYTES
-        if end >= len(lines):
-            return len(lines)
+    # Whole strides, and then parts of one, are only counted: a fiftieth of what looking for each line's end costs.
+    stride = _STRIDE_BYTES
+    while most > _FEW_LINES:
+        there = lines.count(b"\n", end, end + stride)
+        if there < most:
+            most -= there
+            end += stride
+            if end >= len(lines):
+                return len(lines)
+        elif stride > _STRIDE_BYTES_MIN:
+            stride //= 4
+        else:
+            break
     for _ in range(most):
         end = lines.find(b"\n", end) + 1
         if end in (0, len(lines)):

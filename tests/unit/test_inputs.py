@@ -180,6 +180,18 @@ def test_how_items_ended_is_told_by_their_lines(
     assert ended(b"".join(lines), wanted) == bytes(bad == (wanted == "failed") for bad, _ in results)  # type: ignore[arg-type]
 
 
+@given(first=st.integers(0, 2_000), failed=st.sets(st.integers(0, 499), max_size=12), key=KEYS)
+def test_a_few_failures_among_many_results_are_found(first: int, failed: set[int], key: bytes) -> None:
+    """Also where the output of another looks like one; and so are those that succeeded."""
+    lines = [_result(index + first, "f" if index in failed else "s", key) for index in range(500)]
+    for index in {3, 300} - failed:
+        lines[index] = b'{"index":%d,"output":{"error":{}}}\n' % (index + first)
+
+    flags = bytes(index in failed for index in range(500))
+    assert ended(b"".join(lines), "failed") == flags
+    assert ended(b"".join(lines), "succeeded") == bytes(not flag for flag in flags)
+
+
 def test_failures_of_a_group_are_told_from_others() -> None:
     """And from what succeeded."""
     line = b'{"index":%d,"error":{"kind":"exception","type":"%b","message":"m"}}\n'
