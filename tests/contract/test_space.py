@@ -1,4 +1,4 @@
-"""The database's file gives its free pages back, a few at a time, and keeps some for what comes next."""
+"""What was deleted goes in small steps, and the file gives its free pages back, keeping some for what comes next."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,6 +9,8 @@ import pytest
 
 from app.stores import housekeeping
 from app.stores.housekeeping import SLACK_SHARE, sweep
+from tests.contract.conftest import Run
+from tests.contract.large import a_large_block, opened, submit
 
 PAGE_BYTES = 4096
 SLACK_PAGES = 10
@@ -59,3 +61,19 @@ def test_a_step_of_less_than_a_page_takes_one(database: sqlite3.Connection) -> N
 
     assert sweep(database, 1) == (True, None)
     assert number(database, "page_count") == before - 1
+
+
+def test_what_hangs_on_a_deleted_job_goes_in_small_steps(tmp_path: Path, run: Run) -> None:
+    """Of its items, no more than one after so many bytes; in the end no row is left."""
+    blocks = [a_large_block(number, 1_000) for number in range(20)]
+    with opened(tmp_path) as store, closing(sqlite3.connect(tmp_path / "millpond.sqlite")) as connection:
+        run(submit(store, "j", *blocks))
+        run(store.delete_job("j"))
+        left, more = [], True
+        while more:
+            left.append(connection.execute("SELECT count(*) FROM blocks").fetchone()[0])
+            more = run(store.sweep(3_500))
+
+        assert left[:5] == [20, 16, 12, 8, 4]
+        assert left[5:] == [0] * (len(left) - 5)
+        assert connection.execute("SELECT count(*) FROM owners").fetchone() == (0,)
