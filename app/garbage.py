@@ -65,7 +65,7 @@ class Collector:
         youngest = len(gc.get_objects(0))
         many = max(
             MANY, self._left // 4
-        )  # where many are left, each new one has them looked at a few times only
+        )  # where many are left, they are not looked at for each few that come
         if self._come + youngest >= many and self._counted() + youngest >= many:
             gc.collect()
 
@@ -91,6 +91,8 @@ class Collector:
         if sum(count for count, _ in self._samples) + self._left > KEPT_MAX:
             return
         telling = [thing for thing in left[::SAMPLED] if type(thing).__weakrefoffset__]
+        if not telling:
+            return  # nobody would ever know how many of them are still there
         self._samples += [(self._left / len(telling), ref(thing)) for thing in telling]
         gc.freeze()
         self._left = 0

@@ -49,7 +49,7 @@ def encoder(spec: TaskSpec, files: list[str]) -> Callable[[object], bytes]:
             return value.reference()
         if callable(listed := getattr(value, "tolist", None)):  # numpy's scalars and arrays
             return listed()
-        raise TypeError(f"a {type(value).__name__} has no form in JSON")
+        raise TypeError(f"{type(value).__name__} has no form in JSON")
 
     def encode(value: object) -> bytes:
         if type(value) in PLAIN or (type(value) is float and math.isfinite(value)):

@@ -81,7 +81,7 @@ def test_without_a_bad_item_no_error_is_no_news() -> None:
         ("segfault", "ProcessExpired: Abnormal termination, exit code -9", False),
         ("unpicklable", "TypeError: cannot pickle '_thread.lock' object", False),
         ("result", "TypeError: cannot pickle '_thread.lock' object", True),
-        ("result", "InvalidOutput: a lock has no form in JSON", True),
+        ("result", "InvalidOutput: lock has no form in JSON", True),
         ("endless", "TimeoutError: took longer than 1 s", True),
     ],
 )

@@ -118,6 +118,15 @@ def test_what_much_was_left_of_is_not_looked_at_again(monkeypatch: pytest.Monkey
     assert too_much <= again
 
 
+def test_what_cannot_be_referred_to_weakly_is_not_put_aside() -> None:
+    """Nobody would know how much of it is still there."""
+    with _serving() as collector:
+        before = gc.get_freeze_count()
+        collector._put_aside([[] for _ in range(LEFT)])
+
+        assert gc.get_freeze_count() <= before
+
+
 def test_few_objects_are_looked_at_at_a_time_however_many_come() -> None:
     """As of connections, which are not counted."""
     with _serving(), _looked_at_together() as numbers:
