@@ -181,12 +181,11 @@ class Jobs:
             if key is not None:
                 self._uploading.add(key)
             try:
-                await self._store.begin_upload(name)
                 await upload.add((), [json.dumps(draft.params).encode()])
                 yield upload
             finally:
                 self._uploading.discard(key)
-                if not upload.committed:
+                if upload.begun:
                     # Also when the request's own task is being cancelled: the clean-up must not be.
                     await asyncio.shield(asyncio.ensure_future(upload.discard()))
 
@@ -194,16 +193,14 @@ class Jobs:
         """The upload is complete: its job exists from now on."""
         if earlier := await self.earlier(draft):
             return earlier
-        await upload.complete()
         job = self._job(draft, upload.count)
         try:
-            await self._store.commit_upload(upload.name, job, self._sight.own_key(draft.idempotency_key))
+            blocks = await upload.commit(job, self._sight.own_key(draft.idempotency_key))
         except Conflict:
             if earlier := await self.earlier(draft):
                 return earlier
             raise
-        upload.committed = True
-        self._run(job, ())
+        self._run(job, blocks)
         return Accepted(job.id)
 
     async def earlier(self, draft: Draft) -> Accepted | None:

@@ -36,7 +36,6 @@ async def an_upload(store: MemoryStore) -> Upload:
     async def check_files(_: Sequence[str]) -> None: ...
 
     async with Quotas(store, Tallies(), SystemClock()).job() as taking:
-        await store.begin_upload("up")
         return Upload("up", store, taking, check_files)
 
 
@@ -53,10 +52,41 @@ def test_items_are_stored_while_more_come() -> None:
         store.may.set()
         await second
         await upload.add([Block(2, 1, b"2\n")])
-        await upload.complete()
-        await store.commit_upload("up", a_job(total=3))
+        assert await upload.commit(a_job(total=3)) == ()
         blocks = [await store.read_block("j", index) for index in range(3)]
         assert blocks == [Block(0, 1, BATCH), Block(1, 1, BATCH), Block(2, 1, b"2\n")]
+
+    asyncio.run(act())
+
+
+def test_a_small_upload_is_stored_with_its_job() -> None:
+    """At once, and its items are at hand: so to send few as JSON lines costs no more than as a document."""
+
+    async def act() -> None:
+        store = SlowStore()  # which stores no batch yet
+        upload = await an_upload(store)
+        few = [Block(0, 2, b"1\n2\n"), Block(2, 1, b"3\n")]
+        for block in few:
+            await upload.add([block])
+        assert await upload.commit(a_job(total=3)) == few
+        assert not upload.begun
+        assert await store.read_block("j", 2) == few[1]
+
+    asyncio.run(act())
+
+
+def test_a_batch_that_has_just_begun_is_part_of_the_job() -> None:
+    """Nothing of it is in the store yet, and yet it is no small one."""
+
+    async def act() -> None:
+        store = SlowStore()
+        store.may.set()
+        upload = await an_upload(store)
+        await upload.add([Block(0, 1, BATCH)])
+        assert upload.begun
+        assert await upload.commit(a_job(total=1)) == ()
+        assert not upload.begun
+        assert (await store.read_block("j", 0), store.uploads()) == (Block(0, 1, BATCH), [])
 
     asyncio.run(act())
 
@@ -73,7 +103,7 @@ def test_a_batch_that_cannot_be_stored_is_told_with_a_later_one() -> None:
         with pytest.raises(StorageFull):
             await upload.add([Block(1, 1, BATCH)])
         with pytest.raises(StorageFull):
-            await upload.complete()
+            await upload.commit(a_job(total=2))
         await upload.discard()
 
     asyncio.run(act())
