@@ -26,6 +26,19 @@ to take several times as long: smaller ones run together, a millisecond at a tim
 BYTES_MAX = 1 << 20
 
 
+_GOLDEN = 0.6180339887
+"""Its multiples, without their whole parts, lie as far from each other as can be."""
+
+
+def staggered(seconds: float, number: int) -> float:
+    """At least half of this, and at most all of it, another part for each chunk.
+
+    Workers whose chunks all took the same would all be free at the same moment, and who comes after that waited for a
+    whole chunk.
+    """
+    return seconds * (1 + number * _GOLDEN % 1) / 2
+
+
 class Chunker(msgspec.Struct, gc=False):
     """The sizes of one job's chunks, from what its finished chunks took."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from app.domain.chunking import BYTES_MAX, TARGET_SECONDS
+from app.domain.chunking import BYTES_MAX, TARGET_SECONDS, staggered
 from app.domain.clock import Clock
 from app.domain.engine import Chunk, Engine, Room
 from app.domain.errors import ServiceError
@@ -113,6 +113,8 @@ class Scheduler:
                     return None
                 continue
             seconds = self._company.chunk_seconds(pool, len(share), self._clock.monotonic())
+            if seconds <= TARGET_SECONDS:
+                seconds = staggered(seconds, self._chunk_ids)
             first, count = live.next_items(workers, seconds, self._usual.get(live.job.task))
             if not self._may_wait(there_is, live, count, seconds):
                 self._no_room(pool, live)

@@ -163,3 +163,20 @@ def test_two_jobs_are_cut_into_short_chunks() -> None:
 
     assert max(sizes[0]) > 2 * TARGET_SECONDS / ITEM_SECONDS
     assert max(sizes[1]) <= TARGET_SECONDS / ITEM_SECONDS
+
+
+def test_workers_that_jobs_share_are_not_all_free_at_the_same_moment() -> None:
+    """Their chunks take different times: of items of 5 ms each has 5 to 10, whichever job it is of."""
+    sizes: dict[int, int] = {}
+
+    async def story(service: Scheduled) -> None:
+        jobs = [await service.submit(*[5.0] * 600) for _ in range(2)]
+        while not all(live.job.status.finished for live in jobs):
+            sizes.update({chunk.id: chunk.count for live in jobs for chunk in live.chunks.values()})
+            await service.dispatcher.bell.wait(service.dispatcher.bell.rings, 3600.0)
+
+    scheduled(story)
+
+    sizes_between = [size for number, size in sorted(sizes.items()) if 20 < number < 60]
+    assert set(sizes_between) >= {6, 7, 8, 9}
+    assert max(sizes_between) <= 10

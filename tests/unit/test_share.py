@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,8 @@ from app.domain.chunking import (
     ITEMS_MAX,
     TARGET_SECONDS,
     Chunker,
-)  # fmt: skip
+    staggered,
+)
 from app.domain.job import Priority
 from app.domain.share import HEAD_START_SECONDS, WEIGHTS, FairShare
 
@@ -274,6 +276,16 @@ def test_the_end_of_a_job_is_shared_by_all_workers(cost: float, left: int, worke
         chunker.report(size, size * cost)
 
     assert chunker.size(left, workers) <= max(-(-left // (2 * workers)), FLOOR_SECONDS / cost)
+
+
+def test_chunks_of_jobs_that_share_the_workers_do_not_all_take_the_same() -> None:
+    """Else all workers are free at once, and who comes after that waits for a whole chunk; none takes more."""
+    parts = [staggered(1.0, number) for number in range(100)]
+
+    assert min(parts) >= 0.5
+    assert max(parts) <= 1.0
+    assert max(later - earlier for earlier, later in pairwise(sorted(parts))) < 0.02
+    assert min(abs(later - earlier) for earlier, later in pairwise(parts)) > 0.15
 
 
 def test_one_odd_item_does_not_stand_for_the_job() -> None:
