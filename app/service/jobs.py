@@ -32,7 +32,7 @@ from app.service.naming import named_in
 from app.service.quotas import Quotas
 from app.service.recent import Recent
 from app.service.sight import Sight
-from app.service.upload import Upload
+from app.service.upload import BATCH_BYTES, Upload
 from app.service.view import JobView, stopped_by
 
 PAGE_BYTES_MAX = 1 << 20
@@ -79,8 +79,11 @@ class Jobs:
         clock: Clock,
         limits: Limits,
         make_id: Callable[[datetime], str] = new_id,
+        batch_bytes: int = BATCH_BYTES,
     ) -> None:
+        """`batch_bytes` of an upload are stored while more come."""
         self._make_id = make_id
+        self._batch_bytes = batch_bytes
         self._store = store
         self._dispatcher = dispatcher
         self._engine = engine
@@ -177,7 +180,7 @@ class Jobs:
         name = f"upload-{self._make_id(self._clock.now())}"
         check_files = partial(self._sight.check_files, self.task(draft.task))
         async with self.quotas.job() as taking:
-            upload = Upload(name, self._store, taking, check_files)
+            upload = Upload(name, self._store, taking, check_files, self._batch_bytes)
             if key is not None:
                 self._uploading.add(key)
             try:

@@ -23,8 +23,16 @@ BATCH_BYTES = 1 << 20
 class Upload:
     """Items of a job that does not exist yet."""
 
-    def __init__(self, name: str, store: JobStore, taking: Taking, check_files: CheckFiles) -> None:
+    def __init__(
+        self,
+        name: str,
+        store: JobStore,
+        taking: Taking,
+        check_files: CheckFiles,
+        batch_bytes: int = BATCH_BYTES,
+    ) -> None:
         self.name = name
+        self._batch_bytes = batch_bytes
         self._store = store
         self._taking = taking
         self._check_files = check_files
@@ -52,7 +60,7 @@ class Upload:
         self._named += named
         self._size += size
         self.count += count
-        if self._size >= BATCH_BYTES:
+        if self._size >= self._batch_bytes:
             await self._begin_batch()
 
     async def commit(self, job: Job, idempotency_key: str | None = None) -> Sequence[Block]:

@@ -38,6 +38,8 @@ LIVES = (1, 5)
 LIFE_SECONDS = (0.02, 8.0)
 END_SECONDS_MAX = 7200.0
 """In the last life nothing bad happens any more: by then everything must have come to its end."""
+BATCH_BYTES = 200
+"""So that most uploads are stored while they come, and some with their job."""
 FAULT_SHARES = (0.0, 0.0, 0.05, 0.3, 1.0)
 JUMPS = (timedelta(hours=-1), timedelta(hours=-1), timedelta(hours=1), timedelta(days=2))
 
@@ -95,7 +97,9 @@ class Life:
         self.engine = ScriptedEngine(self._loop, self._chance)
         self.dispatcher = Dispatcher(as_store(self.store), self.engine, self.clock, self._chance.random)
         limits = Limits(jobs_max=1000, queued_items_max=100_000)
-        self.jobs = Jobs(as_store(self.store), self.dispatcher, self.engine, self.clock, limits, self._new_id)
+        self.jobs = Jobs(
+            as_store(self.store), self.dispatcher, self.engine, self.clock, limits, self._new_id, BATCH_BYTES
+        )
         self.control = Control(self.jobs, self.dispatcher)
         self.appending = Appending(
             self.jobs, as_store(self.store), self.dispatcher, self.clock, items_max=100_000
