@@ -166,12 +166,12 @@ def test_an_idle_worker_that_is_killed_is_replaced(watched: Watched, number: sig
 
 def test_attempts_to_spare_hide_a_kill(watched: Watched) -> None:
     """With two attempts an item that lost its worker runs again, alone, and succeeds."""
-    job = watched.submit("spin", list(range(300)), max_attempts=2)
-    for moment in (20, 150):
+    for moment in (20, 150):  # of a job each: whoever has lost two workers gets no third
+        job = watched.submit("spin", list(range(300)), max_attempts=2)
         watched.reaches(job, moment)
         os.kill(watched.workers()[0], signal.SIGKILL)
 
-    assert squares(watched.results(job), 300)
+        assert squares(watched.results(job), 300)
 
 
 def test_a_worker_killed_behind_a_full_pipe_harms_nobody_else(watched: Watched) -> None:

@@ -76,34 +76,33 @@ def make_or_wait(path: str, make: bool) -> None:
 """
 
 
-@pytest.mark.parametrize("quick", [0, 200])
-def test_what_waits_behind_a_long_item_runs_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: int
-) -> None:
-    """An item waits for what only the last of its own chunk brings about: an idle worker takes the rest over."""
+@pytest.fixture
+def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the task is, with a file that nobody has to wait for."""
     (tmp_path / "waiting.py").write_text(WAITING)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "there").touch()
-    items = [{"path": str(tmp_path / "there"), "make": False}] * quick
-    items += [{"path": str(tmp_path / "wanted"), "make": make} for make in (False, True)]
+    return tmp_path
 
-    with serving(tmp_path / "data", tasks="waiting") as server, server.client() as api:
+
+@pytest.mark.parametrize("quick", [0, 200])
+def test_what_waits_behind_a_long_item_runs_elsewhere(waiting: Path, quick: int) -> None:
+    """An item waits for what only the last of its own chunk brings about: an idle worker takes the rest over."""
+    items = [{"path": str(waiting / "there"), "make": False}] * quick
+    items += [{"path": str(waiting / "wanted"), "make": make} for make in (False, True)]
+
+    with serving(waiting / "data", tasks="waiting") as server, server.client() as api:
         job = ended(api, submitted(api, "make_or_wait", items, chunksize=1000)["id"])
 
     assert job["counts"]["succeeded"] == quick + 2
 
 
-def test_a_job_of_what_is_usually_tiny_is_shared_out_where_it_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_of_what_is_usually_tiny_is_shared_out_where_it_is_not(waiting: Path) -> None:
     """It begins with a chunk of many items, as others of its task were quick; here the first waits for the last."""
-    (tmp_path / "waiting.py").write_text(WAITING)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (tmp_path / "there").touch()
-    quick = [{"path": str(tmp_path / "there"), "make": False}] * 200
-    first, last = ({"path": str(tmp_path / "wanted"), "make": make} for make in (False, True))
+    quick = [{"path": str(waiting / "there"), "make": False}] * 200
+    first, last = ({"path": str(waiting / "wanted"), "make": make} for make in (False, True))
 
-    with serving(tmp_path / "data", tasks="waiting") as server, server.client() as api:
+    with serving(waiting / "data", tasks="waiting") as server, server.client() as api:
         counts = [
             ended(api, submitted(api, "make_or_wait", its)["id"])["counts"]
             for its in (quick, [first, *quick[:20], last])
@@ -112,17 +111,12 @@ def test_a_job_of_what_is_usually_tiny_is_shared_out_where_it_is_not(
     assert [its["succeeded"] for its in counts] == [200, 22]
 
 
-def test_a_job_does_not_wait_behind_another_ones_long_item(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_does_not_wait_behind_another_ones_long_item(waiting: Path) -> None:
     """One worker's items have all been quick, so more is sent behind the one that is not; it is taken back."""
-    (tmp_path / "waiting.py").write_text(WAITING)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (tmp_path / "there").touch()
-    quick = [{"path": str(tmp_path / "there"), "make": False}] * 500
-    wanted = str(tmp_path / "wanted")
+    quick = [{"path": str(waiting / "there"), "make": False}] * 500
+    wanted = str(waiting / "wanted")
 
-    with serving(tmp_path / "data", tasks="waiting") as server, server.client() as api:
+    with serving(waiting / "data", tasks="waiting") as server, server.client() as api:
         waits = submitted(api, "make_or_wait", [*quick, {"path": wanted, "make": False}])["id"]
         others = [submitted(api, "make_or_wait", quick[:1])["id"] for _ in range(30)]
         makes = submitted(api, "make_or_wait", [{"path": wanted, "make": True}])["id"]
